@@ -1,0 +1,77 @@
+"""Adapters convert once: a raw network with its own prediction kind becomes a `Predictor` that answers x0_hat."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.interfaces import Prediction, Predictor, Space
+from limbeck.processes import GaussianProcess
+
+
+class Denoiser(Predictor):
+    """A network as a `Predictor` on a Gaussian process.
+
+    `network(x, t, cond, s=..., features=...)` returns `out` (B, *event), and `(out, features)` when features are asked
+    for. It sees `x` scaled to unit variance and a time in [0, 1]-like range, see `prediction`:
+
+    - velocity, v, eps, x0: x_in = x_t / sqrt(alpha_t^2 sigma_data^2 + sigma_t^2), time = t / t_max; out is that quantity.
+    - edm: the preconditioning of Karras et al. 2022, Tab. 1, in the frame of the process: with sigma = sigma_t/alpha_t and
+      x = x_t/alpha_t, x0_hat = c_skip x + c_out out, time = log(sigma) / 4.
+
+    Args:
+        null: label (int) or tensor that means "no condition"; None if the network has no unconditional branch.
+        two_times: the network accepts s (flow maps); `xs` is then answered by the DDIM form of x0_hat(x_t, t, s).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        process: GaussianProcess,
+        space: Space,
+        *,
+        prediction: Literal["velocity", "v", "eps", "x0", "edm"] = "velocity",
+        sigma_data: float = 0.5,
+        null: int | Tensor | None = None,
+        two_times: bool = False,
+    ):
+        super().__init__()
+        self.network, self.process, self.space = network, process, space
+        self.prediction, self.sigma_data, self.null_value, self.two_times = prediction, sigma_data, null, two_times
+
+    def forward(
+        self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, features: Sequence[int] = ()
+    ) -> Prediction:
+        c = self.process.at(t, xt)
+        scale = torch.sqrt((c.alpha_t * self.sigma_data) ** 2 + c.sigma_t**2)
+        if self.prediction == "edm":
+            time = (c.sigma_t / c.alpha_t).clamp_min(1e-8).log().reshape(t.shape) / 4
+        else:
+            time = t / self.process.t_max
+        extra: dict[str, Any] = {}
+        if s is not None:
+            if not self.two_times:
+                raise TypeError("this network takes no second time s; build it with two_times=True to learn a flow map")
+            extra["s"] = s / self.process.t_max
+        if features:
+            extra["features"] = tuple(features)
+        out = self.network(xt / scale, time, cond, **extra)
+        out, hidden = out if features else (out, ())
+        if self.prediction == "edm":
+            # c_skip x + c_out F, with x = x_t / alpha_t and c_skip = sigma_data^2 / (sigma^2 + sigma_data^2)
+            x0_hat = (c.alpha_t * self.sigma_data**2 * xt + c.sigma_t * self.sigma_data * scale * out) / scale**2
+        else:
+            x0_hat = self.process.convert(out, self.prediction, "x0", xt, t)
+        xs = self.process.ddim(xt, t, s, x0_hat) if s is not None else None
+        return Prediction(x0_hat=x0_hat, xs=xs, features=tuple(hidden))
+
+    def null(self, cond: Any) -> Any:
+        if self.null_value is None or cond is None:
+            return super().null(cond)
+        if isinstance(self.null_value, Tensor):
+            return self.null_value.to(cond).expand_as(cond)
+        return torch.full_like(cond, self.null_value)
+
+
+

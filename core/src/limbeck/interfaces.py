@@ -1,0 +1,343 @@
+"""The three interfaces (Teacher, Generator, Objective) and the values that pass between them.
+
+Letters: B batch, F frames, L sequence, V vocabulary. Tensors are (B, *event); time is (B,), or (B, F) when every frame
+has its own noise level, which is why frames are the first event axis. t = 0 is data, t = `process.t_max` is noise.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.manifest import Needs
+
+if TYPE_CHECKING:
+    from limbeck.categorical import CategoricalProcess
+    from limbeck.processes import GaussianProcess
+    from limbeck.randomness import Rng
+
+    Process = GaussianProcess | CategoricalProcess
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+class Codec(nn.Module):
+    """Moves between the space a model lives in and the domain people see. The identity by default."""
+
+    def encode(self, seen: Tensor) -> Tensor:
+        return seen
+
+    def decode(self, value: Tensor) -> Tensor:
+        return value
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where samples live: the shape of one event, the domain that views and metrics know, the codec to it."""
+
+    event: tuple[int, ...]
+    domain: str = "vector"  # pixels, mel, clip, tokens, vector, ...: `view` components are named after it
+    codec: Codec = field(default_factory=Codec, compare=False)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a predictor says at (xt, t): `x0_hat` (B, *event) on a Gaussian process, `logits` (B, L, V) on a categorical
+    one, `xs` (B, *event) when a second time s was asked for; hidden `features` by request, one tensor each."""
+
+    x0_hat: Tensor | None = None
+    logits: Tensor | None = None
+    xs: Tensor | None = None
+    features: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a source yields. Every tensor has B rows; a source fills what it has.
+
+    x0 clean samples; cond conditions (class labels (B,), embeddings, ...); noise the prior noise paired with x0
+    (stored pairs); xt, t a state of a teacher trajectory; weight (B,) averaging weights that sum to one over the
+    global batch (quadrature; None means 1/B each).
+    """
+
+    x0: Tensor | None = None
+    cond: Any = None
+    noise: Tensor | None = None
+    xt: Tensor | None = None
+    t: Tensor | None = None
+    weight: Tensor | None = None
+
+    def __len__(self) -> int:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Tensor):
+                return value.shape[0]
+        raise ValueError("an empty batch has no length: the source filled no field")
+
+    def to(self, device: torch.device | str) -> "Batch":
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a rollout produced.
+
+    value: (B, *event), the sample; at: the tensor at which gradients are injected (the value itself when continuous,
+    the render of a scene, the logits of tokens); t_from, t_to: times of the call that carries the gradient;
+    evaluations: network calls per sample.
+    """
+
+    value: Tensor
+    at: Tensor
+    t_from: float
+    t_to: float
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One player's turn: a name and the roles that move. `repeat` of `repeats` counts turns of that name in a step."""
+
+    name: str
+    roles: tuple[str, ...]
+    repeat: int = 0
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`value` is the scalar to descend; `terms` are named scalars to log, detached."""
+
+    value: Tensor
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def backward(self) -> None:
+        self.value.backward()
+
+
+def average(per_sample: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean over the batch, (B,) -> (): the one place where per-sample losses become a scalar."""
+    return per_sample.mean() if weight is None else (weight * per_sample).sum()
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+class Teacher(nn.Module, ABC):
+    """A frozen model to distil from. `forward` answers `x0_hat` (Gaussian process) or `logits` (categorical)."""
+
+    process: "Process"
+    space: Space
+
+    @abstractmethod
+    def forward(
+        self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()
+    ) -> Prediction: ...
+
+    def null(self, cond: Any) -> Any:
+        """The unconditional input of the same batch size. Raises when the model has none."""
+        raise TypeError(
+            f"{type(self).__name__} has no null condition, so guidance cannot be used with it. "
+            "Override null(cond), or drop teacher.guidance."
+        )
+
+    def trainable_copy(self, mode: Literal["full", "lora"] = "full", **options) -> "Predictor":
+        """A trainable network that starts as this teacher: a critic, a student."""
+        raise TypeError(f"{type(self).__name__} cannot be copied for training (mode {mode!r})")
+
+    def freeze(self) -> Self:
+        """Evaluation mode, no parameter learns. Inputs keep their gradients."""
+        return self.eval().requires_grad_(False)
+
+
+class Generator(nn.Module, ABC):
+    """What is trained. `forward` is ONE network call; rollouts are functions around it."""
+
+    space: Space
+
+    @abstractmethod
+    def forward(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class Predictor(Teacher, Generator):
+    """The network behind most roles: teacher when frozen, critic or few-step student when copied and trained.
+
+    `forward(xt, t, cond, s=..., features=...)` answers `x0_hat` (or logits), and `xs` when asked for a second time s.
+    """
+
+    process: "Process"
+    space: Space
+
+    @abstractmethod
+    def forward(
+        self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, features: Sequence[int] = ()
+    ) -> Prediction: ...
+
+    def trainable_copy(self, mode: Literal["full", "lora"] = "full", **options) -> "Predictor":
+        if mode != "full":
+            raise TypeError(f"{type(self).__name__} can only be copied in mode 'full'; got {mode!r}")
+        return copy.deepcopy(self).train().requires_grad_(True)
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The module inside a DistributedDataParallel wrapper (its attributes: process, space), or the module itself."""
+    return module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
+
+
+# --- objective -------------------------------------------------------------------------------------------------------
+
+
+class Objective(ABC):
+    """Turns (generator, teacher, batch) into losses and owns its auxiliary networks (critic, discriminator).
+
+    Subclasses set `Options` (a pydantic model; see `limbeck.options.Options`) and `needs`, and implement `setup`,
+    `phases` and `loss`. Networks trained by the objective are registered with `add_role` in `setup`, and called through
+    `self.network(name, phase)`: that returns the wrapped module (DDP) while the role moves and the bare one while it is
+    frozen, because a wrapped module whose parameters do not learn would wait for gradients that never come.
+    """
+
+    needs: ClassVar[Needs] = Needs()
+    default_source: ClassVar[str] = "data"  # the `source` component used when the recipe names none
+    Options: ClassVar[type | None] = None
+
+    def __init__(self, **options: Any):
+        if self.Options is None and options:
+            raise TypeError(f"{type(self).__name__} takes no options; got {', '.join(options)}")
+        self.options = self.Options(**options) if self.Options is not None else None
+        self._bare: dict[str, nn.Module] = {}
+        self._bound: dict[str, nn.Module] = {}
+
+    @abstractmethod
+    def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
+        """Build what this objective owns. Register every trainable network with `add_role`."""
+
+    @abstractmethod
+    def phases(self, step: int) -> Sequence[Phase]:
+        """Whose turn it is in this step, in order; a pure function of the step."""
+
+    @abstractmethod
+    def loss(self, phase: Phase, batch: Batch, rng: "Rng") -> Loss:
+        """The loss of one phase on one (micro-)batch. Draws everything random from `rng`, by name."""
+
+    def sampling(self) -> dict[str, Any]:
+        """How the generator it trains is to be sampled: the default of the recipe's `sampling` block."""
+        return {"use": "multistep", "steps": 1}
+
+    def add_role(self, name: str, module: nn.Module) -> None:
+        self._bare[name] = self._bound[name] = module
+
+    def roles(self) -> Mapping[str, nn.Module]:
+        """Everything trainable, by role name."""
+        return dict(self._bare)
+
+    def bind(self, roles: Mapping[str, nn.Module]) -> None:
+        """Take the same roles back, wrapped (DDP, FSDP2): used from then on."""
+        unknown = set(roles) - set(self._bare)
+        if unknown:
+            raise KeyError(f"no role {sorted(unknown)}; this objective has {sorted(self._bare)}")
+        self._bound.update(roles)
+
+    def network(self, name: str, phase: Phase) -> Any:
+        return self._bound[name] if name in phase.roles else self._bare[name]
+
+    def focus(self, phase: Phase) -> None:
+        """Let only the roles of this phase learn. The engine calls it; so may a plain loop."""
+        for name, module in self._bare.items():
+            module.requires_grad_(name in phase.roles)
+
+    def zero_grad(self) -> None:
+        for module in self._bare.values():
+            module.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """State outside the roles' modules (running statistics, duals). Tensors only; empty by default."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state of its own; got {sorted(state)}")
+
+
+class Data(ABC):
+    """Real examples. `split` gives the same data restricted to 'train' or 'held_out'."""
+
+    space: Space
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, indices: Tensor) -> Batch:
+        """Rows `indices` (B,), int64, as a Batch with x0 and, if there are any, cond."""
+
+    def split(self, name: Literal["train", "held_out"]) -> "Data":
+        raise TypeError(f"{type(self).__name__} has no {name!r} split")
+
+    def conditions(self, count: int, rng: "Rng") -> Any:
+        """`count` conditions drawn from the data's own law (None for unconditional data)."""
+        return self.batch(rng.integers("conditions", len(self), (count,)).cpu()).cond
+
+
+class Source(ABC):
+    """Where training batches come from: data, prior, teacher trajectory, stored pairs, student samples.
+
+    A factory gets `data`, `teacher`, `generator` (each may be None) beside its options.
+    """
+
+    @abstractmethod
+    def batch(self, size: int, rng: "Rng") -> Batch:
+        """`size` rows for one phase of one step: a pure function of `rng`."""
+
+
+class Sampler(ABC):
+    """Walks a predictor from noise to data."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        predictor: Teacher,
+        cond: Any,
+        *,
+        steps: int,
+        rng: "Rng",
+        batch_size: int | None = None,
+        noise: Tensor | None = None,
+    ) -> Sample:
+        """`noise` (B, *event) is x at t_max (already prior_std * normal); drawn as "noise" when None. No gradients."""
+
+    def evaluations(self, steps: int) -> int:
+        """Network evaluations per sample at `steps` steps (a guided teacher doubles them)."""
+        return steps
+
+
+class Metric(ABC):
+    """Judges samples. `better` says for every number it returns whether lower or higher is better."""
+
+    better: ClassVar[Mapping[str, Literal["lower", "higher"]]] = {}
+
+    @abstractmethod
+    def __call__(self, samples: Tensor, cond: Any, reference: Data) -> dict[str, float]:
+        """samples (N, *event) in the space of the generator; reference holds both splits."""
+
+
+class Picture(ABC):
+    """What a `view` makes of samples: something to save, and something to put into a page."""
+
+    @abstractmethod
+    def save(self, path: Any) -> None: ...
+
+    @abstractmethod
+    def html(self) -> str:
+        """A self-contained HTML fragment (data URIs)."""
+
+
+__all__ = [
+    "Batch", "Codec", "Data", "Generator", "Loss", "Metric", "Objective", "Phase", "Picture", "Prediction", "Predictor",
+    "Sample", "Sampler", "Source", "Space", "Teacher", "average", "unwrap",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Limbeck objectives, samplers and sources for every diffusion process."""
