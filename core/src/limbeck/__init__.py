@@ -35,7 +35,6 @@ _LAZY = {
     "Guided": "limbeck.guidance",
     "Denoiser": "limbeck.denoiser",
     "Plan": "limbeck.rollout",
-    "rollout": "limbeck.rollout",
     "Rng": "limbeck.randomness",
     "rng": "limbeck.randomness",
     # processes
@@ -53,17 +52,22 @@ _LAZY = {
     "distill": "limbeck.api",
     "pretrain": "limbeck.api",
     "create": "limbeck.registry",
-    "registry": "limbeck.registry",
     "objectives": "limbeck.registry",
 }
 
-__all__ = ["__version__", *_LAZY]
+# Modules that are public as such. They are not in the table: an attribute that shares its name with a submodule would be
+# the object before that submodule is imported and the module after.
+_MODULES = ("registry", "rollout", "testing")
+
+__all__ = ["__version__", *_LAZY, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'limbeck' has no attribute {name!r}. It offers: {', '.join(sorted(_LAZY))}")
+    if name in _MODULES:
+        return import_module(f"limbeck.{name}")
+    raise AttributeError(f"module 'limbeck' has no attribute {name!r}. It offers: {', '.join(sorted(__all__))}")
 
 
 def __dir__() -> list[str]:

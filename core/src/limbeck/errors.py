@@ -7,7 +7,8 @@ LimbeckError (ValueError's habits: message says what was given, what is allowed,
 │   ├── UnknownComponent   no component of that name                      exit 2
 │   ├── AmbiguousComponent two distributions brought the same name        exit 2
 │   ├── MissingAbility     objective and generator do not fit             exit 2
-│   └── PluginLoadError    a plugin's object could not be imported        exit 3
+│   ├── PluginLoadError    a plugin's object could not be imported        exit 3
+│   └── HookError          a hook of a plugin or callback raised          exit 3
 ├── RunExists              the output folder already holds a run          exit 4
 ├── CheckpointError        torn, tampered or foreign checkpoint           exit 5
 ├── NonFinite              a loss or gradient is not finite               exit 6
@@ -54,6 +55,10 @@ class MissingAbility(RegistryError):
 
 
 class PluginLoadError(RegistryError):
+    exit_code = 3
+
+
+class HookError(RegistryError):
     exit_code = 3
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from limbeck.interfaces import Predictor, Sample, unwrap
+from limbeck.interfaces import Sample, Teacher, unwrap
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
 
@@ -57,7 +57,7 @@ def rollout(
     """Run the plan. Gradient flows through the last call made (`last`), every call (`all`) or none.
 
     Args:
-        generator: a `Predictor` on a Gaussian process, possibly wrapped for DDP.
+        generator: a `Predictor` (or a teacher) on a Gaussian process, possibly wrapped for DDP.
         cond: conditions of B rows, or None (then pass batch_size).
         noise: x at the first time, (B, *event), instead of a draw named "noise".
 
@@ -65,7 +65,7 @@ def rollout(
         Sample whose value is x0_hat of the last call, (B, *event).
     """
     spec = unwrap(generator)
-    assert isinstance(spec, Predictor)
+    assert isinstance(spec, Teacher)
     process = spec.process
     if noise is None:
         rows = batch_size if batch_size is not None else len(cond)

@@ -1,0 +1,85 @@
+"""Devices, processes and precision: accelerate's for launch and collectives, torch's own wrappers around roles.
+
+DDP is applied per role here; another wrapper (FSDP2's `fully_shard`) would take the place of `wrap_roles`, of
+`state_dict` in `states` and of `gradient_norm` in `optimizers`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from limbeck.errors import RecipeError
+from limbeck.interfaces import Objective
+
+
+class Place:
+    """Where this process computes and who its peers are."""
+
+    def __init__(self, precision: str = "no", trackers: Sequence[str] = (), folder: Path | None = None):
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+
+        # precision belongs to a run, and accelerate remembers it for the whole Python process
+        AcceleratorState._reset_state()
+        try:
+            self.accelerator = Accelerator(
+                mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder, step_scheduler_with_optimizer=False
+            )
+        except ValueError as error:
+            if precision == "no":
+                raise
+            raise RecipeError(
+                f"train.precision: {precision} does not work on this device ({error}). Allowed here: no, bf16"
+            ) from error
+        self.device: torch.device = self.accelerator.device
+        self.rank: int = self.accelerator.process_index
+        self.world: int = self.accelerator.num_processes
+        self.scaler = self.accelerator.scaler
+        self.mixed = precision != "no"
+
+    @property
+    def main(self) -> bool:
+        return self.rank == 0
+
+    def autocast(self) -> Any:
+        return self.accelerator.autocast()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over processes."""
+        return self.accelerator.reduce(values, reduction="sum") if self.world > 1 else values
+
+    def wait(self) -> None:
+        if self.world > 1:
+            self.accelerator.wait_for_everyone()
+
+
+def wrap_roles(objective: Objective, place: Place) -> dict[str, nn.Module]:
+    """Every role on the device, in DDP when there are several processes. Binds and returns the wrapped ones."""
+    roles = objective.roles()
+    for module in roles.values():
+        module.to(place.device)
+    if place.world == 1:
+        return {}
+    ids = [place.device.index] if place.device.type == "cuda" else None
+    objective.zero_grad()
+    for module in roles.values():
+        module.requires_grad_(True)  # DDP watches the parameters that learn when it is made
+    wrapped: dict[str, nn.Module] = {
+        name: DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False) for name, module in roles.items()
+    }
+    objective.bind(wrapped)
+    return wrapped
+
+
+@contextmanager
+def without_sync(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Gradients pile up locally: every micro-step of an accumulation but the last."""
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(module.no_sync())
+        yield

@@ -1,0 +1,106 @@
+"""One optimizer per phase name, its learning rate, and what is done to gradients before it steps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.engine.schedules import lr_factor
+from limbeck.errors import CheckpointError, LimbeckError
+from limbeck.interfaces import Phase
+
+
+def make_optimizer(
+    name: str, parameters: Sequence[Tensor], *, lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.Optimizer:
+    """adamw, adam, radam or sgd (momentum betas[0]); torch's fused kernels where it has them."""
+    shared: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+    if name == "sgd":
+        return torch.optim.SGD(parameters, momentum=betas[0], fused=fused, **shared)
+    if name == "radam":
+        return torch.optim.RAdam(parameters, betas=betas, **shared)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[name]
+    return kind(parameters, betas=betas, fused=fused, **shared)
+
+
+def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of all gradients together, ()."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+class Player:
+    """The optimizer of one phase name over the parameters of its roles."""
+
+    def __init__(self, phase: Phase, roles: Mapping[str, nn.Module], train: Any):
+        unknown = [role for role in phase.roles if role not in roles]
+        if unknown or not phase.roles:
+            raise LimbeckError(f"phase '{phase.name}' moves roles {phase.roles}, but the objective has {sorted(roles)}")
+        own = train.phases.get(phase.name)
+
+        def option(key: str) -> Any:
+            value = getattr(own, key, None) if own is not None else None
+            return getattr(train, key) if value is None else value
+
+        self.name, self.roles = phase.name, phase.roles
+        names: dict[int, tuple[str, Tensor]] = {}
+        for role in phase.roles:
+            for name, parameter in roles[role].named_parameters():
+                names.setdefault(id(parameter), (f"{role}/{name}", parameter))
+        self.names = [name for name, _ in names.values()]
+        self.parameters = [parameter for _, parameter in names.values()]
+        if not self.parameters:
+            raise LimbeckError(f"phase '{phase.name}' has nothing to train: roles {phase.roles} have no parameters")
+        self.lr, self.clip = option("lr"), option("clip")
+        self.schedule, self.warmup, self.steps = option("schedule"), option("warmup"), train.steps
+        self.optimizer = make_optimizer(
+            train.optimizer, self.parameters, lr=self.lr, betas=option("betas"), weight_decay=option("weight_decay")
+        )
+        self.lr_now = self.lr
+
+    def set_lr(self, index: int) -> None:
+        lr = self.lr * lr_factor(self.schedule, index, self.steps, self.warmup)
+        if lr != self.lr_now:
+            self.lr_now = lr
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+
+    def gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.parameters if p.grad is not None]
+
+    def clip_gradients(self, gradients: Sequence[Tensor], norm: Tensor) -> None:
+        """Scale gradients so that their norm is at most `clip`."""
+        if self.clip is not None:
+            torch._foreach_mul_(gradients, (self.clip / (norm + 1e-6)).clamp(max=1.0))
+
+    def clear_gradients(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Optimizer state by parameter name: '<role>/<parameter>:<key>'."""
+        state = {}
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if value is not None:
+                    state[f"{name}:{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor], file: str) -> None:
+        by_name: dict[str, dict[str, Tensor]] = {}
+        for full, value in state.items():
+            name, _, key = full.rpartition(":")
+            by_name.setdefault(name, {})[key] = value
+        if set(by_name) - set(self.names):
+            stranger = min(set(by_name) - set(self.names))
+            raise CheckpointError(f"{file} holds the state of '{stranger}', which phase '{self.name}' does not train")
+        current = self.optimizer.state_dict()
+        current["state"] = {index: by_name[name] for index, name in enumerate(self.names) if name in by_name}
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            for key, value in by_name.get(name, {}).items():
+                if value.ndim and value.shape != parameter.shape:
+                    raise CheckpointError(
+                        f"{file}: '{name}:{key}' has shape {tuple(value.shape)}, the parameter {tuple(parameter.shape)}"
+                    )
+        self.optimizer.load_state_dict(current)

@@ -1,0 +1,92 @@
+"""run.json: what made a run, on what, and what happened to it."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Of Limbeck, its plugins, torch and what the numbers depend on."""
+    found = {"python": platform.python_version()}
+    names = ["limbeck", "torch", "accelerate", "numpy", "safetensors"]
+    try:
+        from limbeck.registry import registry
+
+        names += [row.distribution for row in registry.plugins() if row.status in ("ok", "duplicate")]
+    except Exception:  # a record must not end a run
+        pass
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+    if torch.cuda.is_available():
+        found["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return found
+
+
+class RunRecord:
+    """run.json, rewritten whole (aside, then renamed) whenever something happens."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "run.json"
+        self.content: dict[str, Any] = {}
+
+    def read(self) -> dict[str, Any]:
+        """What is recorded; empty when there is nothing readable (a run killed in its first moments)."""
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            self.content = content if isinstance(content, dict) else {}
+        except (OSError, ValueError):
+            self.content = {}
+        return self.content
+
+    def start(self, recipe: Any, world: int) -> None:
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
+        self.content |= {
+            "name": recipe.name, "seed": recipe.train.seed, "command": command, "versions": versions(),
+            "hardware": hardware(), "processes": world, "python": sys.version.split()[0],
+        }  # fmt: skip
+        self.content.setdefault("started", now())
+        self.content.setdefault("history", [])
+
+    def happened(self, event: str, step: int, status: str, **more: Any) -> None:
+        self.content["status"] = status
+        self.content["step"] = step
+        self.content["history"].append({"at": now(), "event": event, "step": step, **more})
+        self.write()
+
+    def write(self) -> None:
+        aside = self.path.with_name("run.json.part")
+        aside.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+        os.replace(aside, self.path)
+
+
+def differences(before: Any, after: Any, path: str = "") -> dict[str, list[Any]]:
+    """{'train.lr': [old, new]} of two recipes as plain data."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        found: dict[str, list[Any]] = {}
+        for key in dict.fromkeys((*before, *after)):
+            found |= differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+        return found
+    return {} if before == after else {path: [before, after]}

@@ -1,0 +1,165 @@
+"""What a recipe may say: the typed form of its YAML. No torch."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Schedule = Literal["constant", "cosine", "linear"]
+
+
+class Section(BaseModel):
+    """Frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- blocks that name a component ------------------------------------------------------------------------------------
+
+
+class Block(BaseModel):
+    """`{use: NAME, **options}`: a registered component and its options. A component given as a Python object is `object`;
+    `use` then only describes it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    use: str = Field(min_length=1, description="registered name, or plugin/name")
+    _object: Any = PrivateAttr(default=None)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The component's own options."""
+        return dict(self.model_extra or {})
+
+    @property
+    def object(self) -> Any:
+        """The component itself when it was given as a Python object, else None."""
+        return self._object
+
+
+class Guidance(Section):
+    """Classifier-free guidance of the teacher: uncond + scale * (cond - uncond), at times inside `interval` only."""
+
+    scale: float = Field(ge=0, allow_inf_nan=False)
+    interval: tuple[NotNegative, NotNegative] | None = None
+
+
+def _guidance(value: Any) -> Any:
+    return {"scale": value} if isinstance(value, int | float | str) and not isinstance(value, bool) else value
+
+
+class TeacherBlock(Block):
+    guidance: Annotated[Guidance | None, BeforeValidator(_guidance)] = Field(
+        None, description="classifier-free guidance: a scale, or {scale, interval}"
+    )
+
+
+class GeneratorBlock(Block):
+    init: str = Field(
+        "random", min_length=1, description="starting weights: teacher, random, a run folder or a .safetensors file"
+    )
+
+
+class SamplingBlock(Block):
+    steps: Count = Field(1, description="steps of the sampler")
+
+
+# --- sections --------------------------------------------------------------------------------------------------------
+
+
+class PhaseOptions(Section):
+    """What one phase does differently from `train`. None: as `train` says."""
+
+    lr: Positive | None = None
+    betas: tuple[Fraction, Fraction] | None = None
+    weight_decay: NotNegative | None = None
+    clip: Positive | None = None
+    schedule: Schedule | None = None
+    warmup: Annotated[int, Field(ge=0)] | None = None
+
+
+class Checkpoints(Section):
+    every: Count = Field(500, description="steps between checkpoints; the last step is always saved")
+    keep: Count = Field(2, description="how many of the newest to keep")
+
+
+def _list(value: Any) -> Any:
+    return () if value is None else value if isinstance(value, list | tuple) else (value,)
+
+
+class Train(Section):
+    steps: Count = Field(1000, description="generator updates")
+    batch_size: Count = Field(64, description="global batch: all processes and accumulation together")
+    lr: Positive = 1e-4
+    optimizer: Literal["adamw", "adam", "radam", "sgd"] = "adamw"
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: NotNegative = 0.0
+    schedule: Schedule = "constant"
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    clip: Positive | None = Field(None, description="largest gradient norm; null for no clipping")
+    accumulate: Count = Field(1, description="micro-batches per update")
+    ema: Annotated[tuple[Fraction, ...], BeforeValidator(_list)] = Field(
+        (), description="decay, or several; the first is used for evaluation and export; null for none"
+    )
+    seed: int = Field(0, ge=0, lt=2**63)
+    phases: Mapping[str, PhaseOptions] = Field(default_factory=dict, description="differences by phase name")
+    checkpoint: Checkpoints = Checkpoints()
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    compile: bool = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    log_every: Count = Field(10, description="steps between lines of metrics.jsonl")
+    trackers: Annotated[tuple[str, ...], BeforeValidator(_list)] = Field((), description="accelerate's trackers")
+    threads: Count | None = Field(None, description="torch's threads; null leaves them as they are")
+
+
+def _block(value: Any) -> Any:
+    return {"use": value} if isinstance(value, str) else value
+
+
+class Evaluate(Section):
+    every: Count | None = Field(None, description="steps between evaluations; null: only at the end")
+    samples: Count = 1000
+    batch_size: Count = 256
+    metrics: Annotated[tuple[Annotated[Block, BeforeValidator(_block)], ...], BeforeValidator(_list)] = ()
+    seed: int = Field(0, ge=0, lt=2**63)
+    compare: bool = Field(True, description="end with a table of teacher, teacher cut short, student")
+    grid: int = Field(64, ge=0, description="samples in the grids drawn while training; 0 for none")
+    teacher: Annotated[SamplingBlock | None, BeforeValidator(_block)] = Field(
+        None, description="how the teacher is sampled for comparison: {use: dpmpp_2m, steps: 20}"
+    )
+
+
+class Report(Section):
+    write: bool = Field(True, description="write report.html at the end")
+    title: str | None = None
+
+
+class Schema(Section):
+    """The keys of a recipe."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="names the run's folder")
+    teacher: TeacherBlock | None = Field(None, description="what is distilled; absent in a pretraining recipe")
+    generator: GeneratorBlock
+    objective: Block
+    data: Block | None = None
+    source: Block | None = Field(None, description="where batches come from; the objective's default when absent")
+    sampling: SamplingBlock | None = Field(None, description="how the student is sampled; the objective's default when absent")
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    callbacks: Annotated[tuple[Annotated[Block, BeforeValidator(_block)], ...], BeforeValidator(_list)] = ()
+    report: Report = Report()
+
+
+# key -> the kind of component that its `use` names, and the keys of the block that are not the component's options
+BLOCKS = {
+    "teacher": ("teacher", ("guidance",)),
+    "generator": ("generator", ("init",)),
+    "objective": ("objective", ()),
+    "data": ("data", ()),
+    "source": ("source", ()),
+    "sampling": ("sampler", ("steps",)),
+}

@@ -1,0 +1,34 @@
+"""Oracles and the conformance kit.
+
+- `GaussianTeacher`, `GaussianMixtureTeacher`, `MarkovChainTeacher`: teachers whose every quantity has a closed form;
+- `GaussianPredictor`, `GaussianGenerator`: the trainable side of the first, a critic and a student that can be exactly right;
+- `FixedDraws`, `gauss_hermite_batch`: turn a Monte Carlo loss into an exact expectation;
+- `TeacherConformance` and its relatives, `check`: the contract, for a plugin's own tests.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_LAZY = {
+    "FixedDraws": "draws",
+    "gauss_hermite": "draws",
+    "gauss_hermite_batch": "draws",
+    "GaussianMixtureTeacher": "mixture",
+    "MarkovChainTeacher": "chain",
+    "TinyNetwork": "network",
+    "GaussianGenerator": "gaussian",
+    "GaussianPredictor": "gaussian",
+    "GaussianTeacher": "gaussian",
+}
+
+__all__ = [*_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"limbeck.testing.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'limbeck.testing' has no attribute {name!r}. It offers: {', '.join(sorted(__all__))}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

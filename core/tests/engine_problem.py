@@ -1,0 +1,257 @@
+"""A small adversarial problem for tests of the engine: two players, dropout, a buffer, tied weights, state of its own.
+
+Run as a script it trains a recipe given as JSON, which is how tests start several processes:
+
+    torchrun --nproc-per-node 2 engine_problem.py spec.json
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from limbeck import (
+    Batch,
+    Component,
+    Data,
+    Loss,
+    Metric,
+    Objective,
+    Options,
+    Phase,
+    Prediction,
+    Predictor,
+    RectifiedFlow,
+    Source,
+    Space,
+)
+from limbeck.interfaces import average
+from limbeck.samples import OneCall
+from torch import nn
+
+EVENT = (2,)
+
+
+class Net(Predictor):
+    """x0_hat from (xt, t): tied layers, dropout, a buffer that counts calls in training."""
+
+    def __init__(self, width: int = 16, dropout: float = 0.1):
+        super().__init__()
+        self.process, self.space = RectifiedFlow(), Space(EVENT)
+        self.first, self.middle, self.last = nn.Linear(3, width), nn.Linear(width, width), nn.Linear(width, 2)
+        self.tied = nn.Linear(width, width)
+        self.tied.weight = self.middle.weight
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, xt, t, cond=None, *, s=None, features=()):
+        if self.training:
+            self.calls += 1
+        h = torch.tanh(self.first(torch.cat([xt, t[:, None]], 1)))
+        h = self.dropout(torch.tanh(self.middle(h)))
+        return Prediction(x0_hat=self.last(torch.tanh(self.tied(h))))
+
+
+class Points(Data):
+    """512 points on a ring."""
+
+    space = Space(EVENT)
+
+    def __init__(self):
+        angle = torch.linspace(0, 6.28, 512)
+        self.x0 = torch.stack([angle.cos(), 0.5 * angle.sin()], 1)
+
+    def __len__(self):
+        return len(self.x0)
+
+    def batch(self, indices):
+        return Batch(x0=self.x0[indices])
+
+
+class Rows(Source):
+    """Rows of the data; `bad_at` (step index, phase) puts a nan into three of them."""
+
+    def __init__(self, data, teacher=None, generator=None, objective=None, bad_at: list | None = None, until: int = 1):
+        self.data, self.bad_at, self.until = data, bad_at, until
+
+    def batch(self, size, rng):
+        x0 = self.data.batch(rng.integers("rows", len(self.data), (size,))).x0.clone()
+        if self.bad_at and self.bad_at[0] <= rng.step < self.bad_at[0] + self.until and rng.phase == self.bad_at[1]:
+            x0[:3, 0] = torch.nan
+        return Batch(x0=x0)
+
+
+class DuelOptions(Options):
+    critic_updates: int = 2
+    dropout: float = 0.1
+    explode_at: int = -1  # step index at which a gradient, not the loss, is infinite
+
+
+class Duel(Objective):
+    """The critic learns the student's samples, the student moves from the critic's opinion to the data's."""
+
+    Options = DuelOptions
+    default_source = "tiny_rows"
+
+    def setup(self, generator, teacher=None, **named):
+        self.add_role("generator", generator)
+        self.add_role("critic", Net(dropout=self.options.dropout))
+        self.seen = torch.zeros(())
+
+    def sampling(self):
+        return {"use": "tiny_once", "steps": 1}
+
+    def phases(self, step):
+        n = self.options.critic_updates
+        return [*(Phase("critic", ("critic",), k, n) for k in range(n)), Phase("generator", ("generator",))]
+
+    def loss(self, phase, batch, rng):
+        generator, critic = self.network("generator", phase), self.network("critic", phase)
+        z = rng.normal("z", batch.x0.shape)
+        ones = torch.ones(len(z))
+        t = 0.05 + 0.9 * rng.uniform("t", (len(z),))
+        if phase.name == "critic":
+            with torch.no_grad():
+                x0 = generator(z, ones).x0_hat
+            xt = RectifiedFlow().add_noise(x0, rng.normal("eps", x0.shape), t)
+            error = (critic(xt, t).x0_hat - x0).square().mean(1)
+            self.seen = self.seen + 1
+            return Loss(average(error), {"denoising": error.mean().detach()})
+        x0 = generator(z, ones).x0_hat
+        xt = RectifiedFlow().add_noise(x0, rng.normal("eps", x0.shape), t)
+        with torch.no_grad():
+            field = critic(xt, t).x0_hat - batch.x0
+        loss = average((x0 * field).mean(1) + 0.1 * x0.square().mean(1))
+        if rng.step == self.options.explode_at:
+            loss = loss + (x0.abs().min() * 0).sqrt()  # 0, with an infinite slope
+        return Loss(loss, {"field": field.square().mean()})
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"].clone()
+
+
+class Spread(Metric):
+    better = {"spread": "lower"}
+
+    def __call__(self, samples, cond, reference):
+        return {"spread": abs(float(samples.std()) - float(reference.x0.std()))}
+
+
+def components():
+    return [
+        Component("generator", "tiny_net", Net, can={"gaussian", "denoiser", "sampling"}),
+        Component("data", "tiny_points", Points, can={"samples"}),
+        Component("source", "tiny_rows", Rows),
+        Component("objective", "tiny_duel", Duel, needs=Duel.needs),
+        Component("sampler", "tiny_once", OneCall),
+        Component("metric", "tiny_spread", Spread),
+    ]
+
+
+def register():
+    """Once per process."""
+    from limbeck.registry import registry
+
+    if "tiny" not in registry._extra:
+        registry.register(components(), name="tiny")
+
+
+def recipe(**changes):
+    """The recipe of the problem as a mapping; `train` and `evaluate` are merged."""
+    base = {
+        "name": "tiny",
+        "generator": {"use": "tiny_net", "init": "random"},
+        "objective": {"use": "tiny_duel"},
+        "data": {"use": "tiny_points"},
+        "train": {
+            "steps": 24, "batch_size": 16, "lr": 1e-2, "ema": [0.9, 0.99], "clip": 1.0, "log_every": 1,
+            "schedule": "cosine", "warmup": 3, "checkpoint": {"every": 4, "keep": 2},
+            "phases": {"critic": {"lr": 2e-2}},
+        },
+        "evaluate": {"every": 12, "samples": 32, "metrics": ["tiny_spread"], "grid": 0, "compare": False},
+        "report": {"write": False},
+    }  # fmt: skip
+    for key, value in changes.items():
+        base[key] = {**base[key], **value} if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+    return base
+
+
+def build(**changes):
+    from limbeck.build import build
+    from limbeck.recipes import load
+
+    register()
+    return build(load(recipe(**changes)))
+
+
+def train(folder, *, resume=False, **changes):
+    """Build and train; returns the Built."""
+    from limbeck import engine
+
+    torch.set_num_threads(1)
+    built = build(**changes)
+    engine.train(built, folder, resume=resume, progress=False)
+    return built
+
+
+def results(folder):
+    """Bytes of everything a run must end with, by name: weights, optimizers, averages, metrics."""
+    last = max((Path(folder) / "checkpoints").glob("step-*"))
+    found = {path.name: path.read_bytes() for path in sorted(last.glob("*.safetensors"))}
+    return {**found, "metrics.jsonl": (Path(folder) / "metrics.jsonl").read_bytes(), "last": last.name.encode()}
+
+
+# --- several processes -----------------------------------------------------------------------------------------------
+
+
+def train_in_processes(recipe, folder, *, processes=2, overrides=(), timeout=240, prepare=None):
+    """Train a recipe under torchrun with gloo on the CPU and check that there really were that many processes.
+
+    Args:
+        recipe: a mapping, or a registered name.
+        prepare: path of a Python file to run first in every process (to register components).
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    spec = folder.parent / f"{folder.name}.spec.json"
+    given = {"recipe": recipe, "folder": str(folder), "overrides": list(overrides), "prepare": str(prepare or "")}
+    spec.write_text(json.dumps(given))
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run(
+        [*command, __file__, str(spec)], env=environment, capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    worlds = [json.loads(path.read_text()) for path in sorted(folder.parent.glob(f"{folder.name}.world-*.json"))]
+    assert [world["world"] for world in worlds] == [processes] * processes, worlds
+    assert json.loads((folder / "run.json").read_text())["processes"] == processes
+
+
+def main(spec_file):
+    torch.set_num_threads(1)
+    spec = json.loads(Path(spec_file).read_text())
+    if spec["prepare"]:
+        import runpy
+
+        runpy.run_path(spec["prepare"])
+    register()
+    from limbeck import engine
+    from limbeck.build import build
+    from limbeck.recipes import load
+
+    built, folder = build(load(spec["recipe"], spec["overrides"])), Path(spec["folder"])
+    engine.train(built, folder, progress=False)
+    import torch.distributed as dist
+
+    rank, world = dist.get_rank(), dist.get_world_size()
+    (folder.parent / f"{folder.name}.world-{rank}.json").write_text(json.dumps({"world": world}))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,157 @@
+"""Manifest of limbeck-diffusion. Imports neither torch nor pydantic."""
+
+from limbeck.manifest import Component, Needs, hookimpl
+
+LIMBECK_API = 1
+
+_OPTIONS = "limbeck_diffusion.options"
+_PACKAGE = "limbeck_diffusion"
+
+_PRETRAINING = Needs(generator={"gaussian", "denoiser"}, data={"samples"})
+
+_OBJECTIVES = [
+    Component(
+        "objective",
+        "flow_matching",
+        f"{_PACKAGE}.pretraining:FlowMatching",
+        summary="regress the velocity on noised data; trains teachers, and reflow on stored pairs",
+        options=f"{_OPTIONS}:FlowMatchingOptions",
+        needs=_PRETRAINING,
+        reference="Lipman et al. 2023; Liu et al. 2023",
+        details={
+            "family": "pretraining",
+            "formula": "|| velocity_hat(xt, t) - (d_alpha_t x0 + d_sigma_t eps) ||^2",
+            "cost": "1 network evaluation per step",
+            "fails": "needs many sampling steps: the velocity is an average, so one step from noise gives the mean of the data",
+        },
+    ),
+    Component(
+        "objective",
+        "denoising",
+        f"{_PACKAGE}.pretraining:Denoising",
+        summary="denoising score matching with the x0, eps, v, velocity or EDM weight; trains teachers",
+        options=f"{_OPTIONS}:DenoisingOptions",
+        needs=_PRETRAINING,
+        reference="Karras et al. 2022",
+        details={
+            "family": "pretraining",
+            "formula": "w(t) || x0_hat(xt, t) - x0 ||^2",
+            "cost": "1 network evaluation per step",
+            "fails": "error=x0 spends little on small noise, error=eps little on large noise",
+        },
+    ),
+    Component(
+        "objective",
+        "consistency",
+        f"{_PACKAGE}.trajectory:Consistency",
+        summary="neighbouring states of one trajectory must map to the same sample; with a teacher or from data alone",
+        options=f"{_OPTIONS}:ConsistencyOptions",
+        needs=Needs(generator={"gaussian", "denoiser", "sampling"}),
+        reference="Song et al. 2023; Song & Dhariwal 2024 (iCT); Geng et al. 2024 (ECT)",
+        details={
+            "family": "trajectory",
+            "formula": "w(t, s) dist(x0_hat(xt, t), sg x0_hat_target(xs, s)), xs = one solver step from xt",
+            "cost": "2 student and 1 (euler, ddim) or 2 (heun) teacher evaluations per step; training mode: no teacher",
+            "fails": "errors add up from data to noise: needs many steps, and one-step samples stay softer than dmd2's",
+        },
+    ),
+    Component(
+        "objective",
+        "dmd2",
+        f"{_PACKAGE}.score_difference:DMD2",
+        summary="match the student's distribution to the teacher's with a critic trained on the student's samples",
+        options=f"{_OPTIONS}:DMD2Options",
+        needs=Needs(
+            generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser", "trainable_copy"}
+        ),
+        reference="Yin et al. 2024 (DMD2)",
+        details={
+            "family": "distribution",
+            "formula": "descend D_fake(xt, t) - D_teacher(xt, t), both x0 predictions at the noised student sample",
+            "cost": "per step: 1 student, 1 teacher, 1 critic evaluation, and critic_updates times (1 student, 1 critic)",
+            "fails": "mode-seeking: recall falls when the critic lags; raise critic_updates or its learning rate",
+        },
+    ),
+    Component(
+        "objective",
+        "ode_pairs",
+        f"{_PACKAGE}.regression:ODEPairs",
+        summary="regress the teacher's sample from the noise it started at",
+        options=f"{_OPTIONS}:ODEPairsOptions",
+        needs=Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser"}),
+        reference="Luhman & Luhman 2021",
+        details={
+            "family": "regression",
+            "formula": "dist(x0_hat(noise, t_max), sample), sample = the teacher's ODE from noise",
+            "cost": "1 student evaluation per step; the pairs cost the teacher's sampler once, up front",
+            "fails": "blurs where the map from noise to sample is rough; limited by the number of pairs",
+        },
+    ),
+]
+
+_SOURCES = [
+    Component(
+        "source",
+        name,
+        f"{_PACKAGE}.sources:{cls}",
+        summary=summary,
+        options=f"{_OPTIONS}:{cls}Options",
+        can=can,
+    )
+    for name, cls, summary, can in (
+        ("data", "DataSource", "real examples, epoch by epoch", {"samples"}),
+        ("prior", "PriorSource", "noise and conditions only", ()),
+        ("trajectory", "TrajectorySource", "states of teacher trajectories that start at noise", {"trajectory"}),
+        ("pairs", "PairsSource", "pairs of noise and teacher sample, made once", {"pairs", "samples"}),
+        ("student", "StudentSource", "samples of the current student", {"samples"}),
+    )
+]
+
+_SAMPLERS = [
+    Component(
+        "sampler",
+        name,
+        f"{_PACKAGE}.samplers:{cls}",
+        summary=summary,
+        options=f"{_OPTIONS}:{options}",
+        reference=reference,
+        details={"evaluations": evaluations, "order": order},
+    )
+    for name, cls, options, summary, reference, evaluations, order in (
+        ("euler", "Euler", "ODEOptions", "straight steps along the velocity", "", "n", "1"),
+        ("heun", "Heun", "ODEOptions", "trapezoidal rule", "Karras et al. 2022", "2 n - 1", "2"),
+        ("ddim", "DDIM", "GridOptions", "x0 prediction held fixed over a step", "Song et al. 2021", "n", "1"),
+        (
+            "dpmpp_2m",
+            "DPMSolverPP2M",
+            "MultistepDPMOptions",
+            "second order from the last two predictions",
+            "Lu et al. 2022",
+            "n",
+            "2",
+        ),
+        (
+            "edm_stochastic",
+            "EDMStochastic",
+            "EDMStochasticOptions",
+            "Heun with noise added and removed, on any process",
+            "Karras et al. 2022",
+            "2 n - 1",
+            "2 without churn",
+        ),
+        (
+            "multistep",
+            "Multistep",
+            "MultistepOptions",
+            "few calls of a student with fresh noise between them",
+            "Song et al. 2023",
+            "n",
+            "-",
+        ),
+    )
+]
+
+
+@hookimpl
+def components():
+    return [*_OBJECTIVES, *_SOURCES, *_SAMPLERS]

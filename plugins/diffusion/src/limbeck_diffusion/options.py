@@ -1,0 +1,222 @@
+"""Options of every component of this plugin. Pydantic only, no torch: they are checked before anything heavy loads."""
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from limbeck.manifest import Needs
+from limbeck.options import Options
+
+Spacing = Literal["uniform", "log_snr", "karras"]
+TimeLaw = Literal["uniform", "logit_normal", "log_normal"]
+Distance = Literal["l2", "pseudo_huber", "pseudo_huber_elements"]
+ErrorKind = Literal["x0", "eps", "v", "velocity", "edm"]
+
+
+def _check_range(value: tuple[float, float], what: str) -> tuple[float, float]:
+    low, high = value
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"{what} is a range of t / t_max: 0 <= low < high <= 1; got ({low:g}, {high:g})")
+    return value
+
+
+# --- samplers --------------------------------------------------------------------------------------------------------
+
+
+class GridOptions(Options):
+    """Where a sampler puts its steps."""
+
+    spacing: Spacing | None = Field(
+        None, description="equal steps in t, in log SNR, or Karras et al. 2022; None: karras on EDM, uniform elsewhere"
+    )
+    rho: float = Field(7.0, gt=0, description="exponent of the Karras spacing")
+    sigma_min: float = Field(0.002, gt=0, description="last noise level before 0, sigma_t / alpha_t (log_snr, karras)")
+    sigma_max: float | None = Field(
+        None, gt=0, description="first noise level (log_snr, karras); None: that of t_max, or 80 where it is larger"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.sigma_max is not None and self.sigma_max <= self.sigma_min:
+            raise ValueError(f"sigma_max must exceed sigma_min; got {self.sigma_max:g} <= {self.sigma_min:g}")
+        return self
+
+
+class ODEOptions(GridOptions):
+    """Euler and Heun."""
+
+    chart: Literal["native", "angle"] | None = Field(
+        None,
+        description="integrate in t (native) or in the angle atan(sigma/alpha); None: angle on VP, whose velocity is "
+        "infinite at t = 0, native elsewhere",
+    )
+
+
+class MultistepDPMOptions(GridOptions):
+    """DPM-Solver++(2M)."""
+
+    order: Literal[1, 2] = Field(2, description="1 is DDIM")
+
+
+class EDMStochasticOptions(GridOptions):
+    """Karras et al. 2022, Algorithm 2; names and defaults of the paper (ImageNet-64)."""
+
+    s_churn: float = Field(40.0, ge=0, description="amount of noise added and removed; 0 is Heun in the EDM frame")
+    s_min: float = Field(0.05, ge=0, description="churn only above this noise level sigma_t / alpha_t")
+    s_max: float = Field(50.0, ge=0, description="churn only below this noise level")
+    s_noise: float = Field(1.003, gt=0, description="standard deviation of the added noise")
+
+
+class MultistepOptions(Options):
+    """Few-step generation: predict x0, noise it again, predict again."""
+
+    times: tuple[float, ...] | None = Field(
+        None, description="input time of every call, falling; None: equally spaced from t_max (shifted by the process)"
+    )
+    transition: Literal["renoise", "ddim"] = Field(
+        "renoise", description="fresh noise between calls (consistency models, DMD2) or a deterministic step"
+    )
+
+    @field_validator("times")
+    @classmethod
+    def _falling(cls, times: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if times is not None and (not times or any(a <= b for a, b in zip(times, times[1:], strict=False))):
+            raise ValueError(f"times must fall strictly from noise to data; got {times}")
+        if times is not None and times[-1] <= 0:
+            raise ValueError(f"times are input times of calls and must be positive; got {times}")
+        return times
+
+
+# --- objectives ------------------------------------------------------------------------------------------------------
+
+
+class _TimeOptions(Options):
+    time: TimeLaw = Field("uniform", description="law of t: uniform in t, logit-normal in t/t_max, log-normal in sigma/alpha")
+    time_mean: float = Field(0.0, description="mean of the logit of t/t_max, or of log(sigma/alpha) (P_mean)")
+    time_std: float = Field(1.0, gt=0, description="its standard deviation (P_std)")
+    t_range: tuple[float, float] = Field((1e-4, 1.0), description="times used, as fractions of t_max")
+
+    @field_validator("t_range")
+    @classmethod
+    def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return _check_range(value, "t_range")
+
+
+class FlowMatchingOptions(_TimeOptions):
+    """Regression of the velocity."""
+
+    label_dropout: float = Field(0.0, ge=0, le=1, description="chance that a condition is replaced by the null condition")
+
+
+class DenoisingOptions(_TimeOptions):
+    """Denoising score matching with any of the usual weights."""
+
+    error: ErrorKind = Field("edm", description="the prediction whose squared error is minimised")
+    sigma_data: float = Field(0.5, gt=0, description="standard deviation of the data, for the edm weight")
+    label_dropout: float = Field(0.0, ge=0, le=1, description="chance that a condition is replaced by the null condition")
+    time: TimeLaw = Field("log_normal", description="law of t: uniform in t, logit-normal in t/t_max, log-normal in sigma/alpha")
+    time_mean: float = Field(-1.2, description="mean of the logit of t/t_max, or of log(sigma/alpha) (P_mean)")
+    time_std: float = Field(1.2, gt=0, description="its standard deviation (P_std)")
+
+
+class ConsistencyOptions(Options):
+    """Consistency distillation and training: settings of Song et al. 2023, iCT and ECT."""
+
+    mode: Literal["distillation", "training"] = Field(
+        "distillation", description="x_s from x_t by the teacher's solver, or from the data with the same noise"
+    )
+    solver: Literal["euler", "heun", "ddim"] = Field("heun", description="the teacher's step from t to s (distillation)")
+    schedule: Literal["grid", "ratio"] = Field(
+        "grid", description="(t, s) neighbours on a grid, or t from a law and s at a ratio of it that tends to 1 (ECT)"
+    )
+    nodes: int = Field(18, ge=1, description="grid: number of steps from t_max to 0")
+    spacing: Spacing | None = Field(None, description="grid: as for samplers; None: karras on EDM, uniform elsewhere")
+    index: Literal["uniform", "log_normal"] = Field(
+        "uniform", description="grid: which step is drawn; log_normal is the law of iCT with time_mean, time_std"
+    )
+    time: TimeLaw = Field("log_normal", description="ratio: law of t")
+    time_mean: float = Field(-1.1, description="mean of log(sigma/alpha), P_mean (ratio, and grid with index log_normal)")
+    time_std: float = Field(2.0, gt=0, description="its standard deviation, P_std")
+    stages: int = Field(8, ge=1, description="ratio: number of times the gap 1 - s/t is divided by `ratio_base`")
+    stage_steps: int = Field(1000, ge=1, description="ratio: steps per stage")
+    ratio_base: float = Field(2.0, gt=1, description="ratio: q of ECT")
+    distance: Distance = Field("pseudo_huber", description="distance of prediction and target, mean over the event")
+    huber_c: float | None = Field(None, gt=0, description="its c; None: 0.00054 per sample (iCT), 0.001 per element (LCM)")
+    weight: Literal["none", "inverse_step"] = Field("none", description="1, or 1 / (t - s) as in iCT and ECT")
+    target_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the target network; 0 is a stop-gradient")
+    sampling_steps: int = Field(1, ge=1, description="calls when the student is sampled")
+
+    def needs(self) -> Needs:
+        if self.mode == "training":
+            return Needs(data={"samples"})
+        return Needs(teacher={"gaussian", "denoiser"})
+
+
+class ODEPairsOptions(Options):
+    """Regression on stored pairs of noise and teacher sample."""
+
+    distance: Distance = Field("pseudo_huber", description="distance of prediction and stored sample, mean over the event")
+    huber_c: float | None = Field(None, gt=0, description="its c; None: 0.00054 per sample, 0.001 per element")
+
+
+class DMD2Options(Options):
+    """Distribution matching with a two-time-scale critic."""
+
+    critic_updates: int = Field(5, ge=1, description="critic turns per generator turn")
+    steps: int = Field(1, ge=1, description="calls of the student")
+    t_range: tuple[float, float] = Field((0.02, 0.98), description="times of the score difference, fractions of t_max")
+    critic_t_range: tuple[float, float] = Field((0.02, 0.98), description="times the critic is trained at")
+    normalise: bool = Field(True, description="divide by the mean distance of sample and teacher prediction (DMD Eq. 8)")
+    critic_loss: ErrorKind = Field("velocity", description="the prediction whose squared error trains the critic")
+    critic_init: Literal["teacher", "generator"] = Field(
+        "teacher", description="what the critic starts from; generator: for a teacher that cannot be copied"
+    )
+    gan_weight: float = Field(0.0, ge=0, description="weight of the discriminator in the generator's loss; 0: none")
+    critic_gan_weight: float = Field(0.01, ge=0, description="weight of the discriminator's loss beside the critic's")
+    gan_features: tuple[int, ...] = Field((-1,), description="which features of the critic the discriminator reads")
+
+    @field_validator("t_range", "critic_t_range")
+    @classmethod
+    def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return _check_range(value, "a time range")
+
+    def needs(self) -> Needs:
+        if self.gan_weight:
+            return Needs(teacher={"features"}, data={"samples"})
+        return Needs()
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+class DataSourceOptions(Options):
+    """Real examples, in an order that is a function of the step."""
+
+    shuffle: bool = Field(True, description="a new permutation every epoch; otherwise the order of the data")
+
+
+class PriorSourceOptions(Options):
+    """Noise and conditions only."""
+
+
+class _TeacherWalkOptions(Options):
+    sampler: str = Field("heun", description="sampler of the teacher (a registry name)")
+    steps: int = Field(18, ge=1, description="its steps")
+
+
+class TrajectorySourceOptions(_TeacherWalkOptions):
+    """States of teacher trajectories that start at noise."""
+
+
+class PairsSourceOptions(_TeacherWalkOptions):
+    """Pairs of noise and teacher sample, made once and kept in memory."""
+
+    count: int = Field(4096, ge=1, description="number of pairs")
+    chunk: int = Field(256, ge=1, description="pairs generated at a time")
+    seed: int = Field(0, ge=0, description="seed of noise and conditions")
+
+
+class StudentSourceOptions(Options):
+    """Samples of the current student."""
+
+    steps: int = Field(1, ge=1, description="calls of the student")

@@ -1,0 +1,100 @@
+"""Laws of the training time t, drawn by name so that a quadrature can take the place of the draw.
+
+All return (B,) in (0, t_max]. A process with `shift` (rectified flow) shifts the laws in t; the law of sigma is absolute.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from limbeck.processes import GaussianProcess, RectifiedFlow
+from limbeck.randomness import Rng
+
+
+def _shifted(process: GaussianProcess, t: Tensor) -> Tensor:
+    return process.shifted(t) if isinstance(process, RectifiedFlow) else t
+
+
+def uniform_time(
+    process: GaussianProcess, rng: Rng, count: int, t_range: tuple[float, float] = (0.0, 1.0), purpose: str = "t"
+) -> Tensor:
+    """t / t_max uniform on `t_range`, then shifted; (B,). Draws uniform `purpose`."""
+    low, high = t_range
+    return process.t_max * _shifted(process, low + (high - low) * rng.uniform(purpose, (count,)))
+
+
+def logit_normal_time(
+    process: GaussianProcess,
+    rng: Rng,
+    count: int,
+    mean: float = 0.0,
+    std: float = 1.0,
+    t_range: tuple[float, float] = (0.0, 1.0),
+    purpose: str = "t",
+) -> Tensor:
+    """logit(t / t_max) ~ N(mean, std^2), Esser et al. 2024 (SD3), Eq. 19, squeezed into `t_range`, then shifted; (B,).
+    Draws normal `purpose`."""
+    low, high = t_range
+    u = torch.sigmoid(mean + std * rng.normal(purpose, (count,)))
+    return process.t_max * _shifted(process, low + (high - low) * u)
+
+
+def log_normal_time(
+    process: GaussianProcess,
+    rng: Rng,
+    count: int,
+    mean: float = -1.2,
+    std: float = 1.2,
+    t_range: tuple[float, float] = (0.0, 1.0),
+    purpose: str = "t",
+) -> Tensor:
+    """log(sigma_t / alpha_t) ~ N(mean, std^2), Karras et al. 2022, Tab. 1 (P_mean, P_std), at the time of that noise level
+    in this process, clamped to `t_range`; (B,). Draws normal `purpose`."""
+    sigma_edm = torch.exp(mean + std * rng.normal(purpose, (count,)))
+    low, high = t_range
+    return process.time(sigma_edm).clamp(low * process.t_max, high * process.t_max)
+
+
+def draw_time(
+    process: GaussianProcess,
+    rng: Rng,
+    count: int,
+    law: str = "uniform",
+    mean: float = 0.0,
+    std: float = 1.0,
+    t_range: tuple[float, float] = (0.0, 1.0),
+    purpose: str = "t",
+) -> Tensor:
+    """One of the laws above by its option name; (B,)."""
+    match law:
+        case "uniform":
+            return uniform_time(process, rng, count, t_range, purpose)
+        case "logit_normal":
+            return logit_normal_time(process, rng, count, mean, std, t_range, purpose)
+        case "log_normal":
+            return log_normal_time(process, rng, count, mean, std, t_range, purpose)
+    raise ValueError(f"unknown time law {law!r}; allowed: uniform, logit_normal, log_normal")
+
+
+def index_probabilities(process: GaussianProcess, grid: Tensor, mean: float = -1.1, std: float = 2.0) -> Tensor:
+    r"""Chance of every step of a grid, p(i) ~ erf((ln sigma_i - P_m) / (sqrt(2) P_s)) - erf((ln sigma_{i+1} - P_m) / ...);
+    Song & Dhariwal 2024 (iCT), Sec. 3.5.
+
+    Args:
+        grid: falling times, (N + 1,); the last may be 0, and then the last step takes the whole lower tail.
+
+    Returns:
+        (N,), float64, sums to one.
+    """
+    sigma = process.sigma_edm(grid.double())
+    cumulative = torch.erf((sigma.log() - mean) / (math.sqrt(2) * std))
+    p = cumulative[:-1] - cumulative[1:]
+    return p / p.sum()
+
+
+def grid_index(rng: Rng, count: int, probabilities: Tensor, purpose: str = "t") -> Tensor:
+    """Indices in [0, N) with the given chances, (B,), int64, by inversion of one uniform draw `purpose`."""
+    u = rng.uniform(purpose, (count,))
+    edges = probabilities.cumsum(0)[:-1].to(u)
+    return torch.searchsorted(edges, u, right=True)
