@@ -1,6 +1,11 @@
 """Marks that hold for every test of the workspace."""
 
+import os
+
 import pytest
+
+# Tests work on tiny tensors: a second thread only waits for the first, and several times longer on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):

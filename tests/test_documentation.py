@@ -66,7 +66,7 @@ def test_the_slow_python_blocks_of_a_page_run(page, tmp_path, monkeypatch):
 def commands(page: str) -> list[list[str]]:
     """Command lines of the shell blocks of a page, split into words; output lines of a transcript are left out."""
     lines = []
-    for _, language, text, _ in blocks(page, "", "sh", "bash", "console"):
+    for _, _, text, _ in blocks(page, "", "sh", "bash", "console"):
         transcript = any(line.lstrip().startswith("$ ") for line in text.splitlines())
         for line in text.splitlines():
             line = line.strip()

@@ -206,6 +206,58 @@ def results(folder):
     return {**found, "metrics.jsonl": (Path(folder) / "metrics.jsonl").read_bytes(), "last": last.name.encode()}
 
 
+# --- a child that is killed ------------------------------------------------------------------------------------------
+
+
+def train_and_die(connection, folder, how, n, changes):
+    """Target of a child process: go on with a run until SIGKILL.
+
+    how: `file` kills itself in the middle of the n-th file that it writes into a checkpoint, `rename` before the n-th
+    rename, `turn` in the n-th turn of a player; `parent` says that it runs and waits in its last step for the parent.
+    """
+    import signal
+
+    from limbeck.engine import checkpoint, loop
+
+    count = 0
+
+    def due():
+        nonlocal count
+        count += 1
+        return count == n
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    write_file, rename, turn = checkpoint.write_file, os.rename, loop._Training._turn
+
+    def half_a_file(path, parts):
+        if how == "file" and due():
+            whole = b"".join(bytes(part) for part in parts)
+            Path(path).write_bytes(whole[: len(whole) // 2])
+            die()
+        return write_file(path, parts)
+
+    def no_rename(*arguments):
+        if how == "rename" and due():
+            die()
+        return rename(*arguments)
+
+    def no_turn(training, index, phase, logged):
+        if how == "turn" and due():
+            die()
+        if index == training.options.steps - 1:
+            connection.recv()  # for ever
+        if count == 0 and how == "parent":
+            due()
+            connection.send("running")
+        return turn(training, index, phase, logged)
+
+    checkpoint.write_file, os.rename, loop._Training._turn = half_a_file, no_rename, no_turn
+    train(folder, resume=True, **changes)
+    connection.send("finished")
+
+
 # --- several processes -----------------------------------------------------------------------------------------------
 
 

@@ -275,6 +275,14 @@ def test_infinite_noise_moves_to_the_end_of_every_finite_process():
     assert float(VPCosine().time(infinite)) == pytest.approx(1)
 
 
+@every_process
+def test_float32_at_t_max_moves_to_the_noisy_end_of_another_process(process):
+    xt, t = torch.ones(1, 2), torch.tensor([process.t_max])
+    assert float(process.coefficients(t).alpha_t) >= 0
+    _, time = process.to(RectifiedFlow(), xt, t)
+    assert 0.9 < float(time) <= 1
+
+
 def test_an_unknown_kind_is_refused_with_the_kinds_there_are():
     x, t = torch.ones(1, 1), torch.ones(1) / 2
     with pytest.raises(ValueError, match="unknown prediction 'epsilon'; allowed: x0, eps, v, velocity, score"):

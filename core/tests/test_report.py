@@ -54,7 +54,9 @@ def folder(tmp_path):
         json.dumps({"status": "finished", "command": "limbeck distill toy_dmd2", "versions": {"torch": "2.13.0"}})
     )
     write_metrics(run, critic=lambda s: 0.3 + math.exp(-s / 20), recall=lambda s: 0.5 + s / 1000)
-    (run / "timings.jsonl").write_text("".join(f'{{"step":{s},"step_seconds":0.5}}\n' for s in range(1, 201)))
+    (run / "timings.jsonl").write_text(
+        "".join(f'{{"step":{s},"seconds":{s / 2},"step_seconds":0.5}}\n' for s in range(1, 201))
+    )
     table = {"rows": ROWS, "better": {"frechet": "lower", "recall": "higher"}, "primary": "frechet", "samples": 500,
              "seed": 0}  # fmt: skip
     (run / "evaluation.json").write_text(json.dumps(table))
@@ -111,6 +113,7 @@ def test_a_finished_run_is_told_in_one_sentence_with_costs_and_both_pictures(fol
     )
     assert page.index("distilled with dmd2") < page.index("data:image/png") < page.index("How well, at what cost")
     assert page.count("data:image/png") == 4 + 3 + 1  # compared, over time, and the one on the stage
+    assert "<dt>time</dt><dd>1 min 40 s</dd>" in page
     assert "97.5 %" in page  # (20.5 - 1.0) / (20.5 - 0.5)
 
 
@@ -295,6 +298,12 @@ def test_a_student_that_was_better_before_is_an_alarm(folder):
     write_metrics(folder, frechet=lambda s: {50: 3.0, 100: 1.0, 150: 1.2, 200: 1.9}[s])
     (alarm,) = alarms(read(folder))
     assert "was 1 at step 100 and is 1.9 at step 200" in alarm.text and "train.steps=100" in alarm.advice
+
+
+def test_samples_that_are_copies_are_an_alarm(folder):
+    (folder / "metrics.jsonl").write_text('{"step": 50, "evaluation": {"frechet": 0.1, "copied": 0.62}}\n')
+    (alarm,) = alarms(read(folder))
+    assert "62 % of the samples at step 50" in alarm.text
 
 
 def test_a_saved_failure_is_an_alarm_that_names_its_folder(folder):

@@ -12,12 +12,18 @@ def components():
             "exporter",
             "torch",
             "limbeck.exporters:export_torch",
-            summary="weights, a self-contained module and a note on how to call it, for plain PyTorch",
+            summary="a torch.export program that samples with plain PyTorch, the weights and a model card",
         ),
         Component(
             "exporter",
             "safetensors",
             "limbeck.exporters:export_safetensors",
             summary="the student's weights as one safetensors file, with the recipe and versions in its header",
+        ),
+        Component(
+            "view",
+            "vector",
+            "limbeck.views:vector",
+            summary="points in the plane, or a histogram; for every domain without a view of its own",
         ),
     ]

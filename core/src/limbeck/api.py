@@ -101,7 +101,7 @@ def _train(
     if overwrite and main_process and folder.exists():
         shutil.rmtree(folder)
     engine.train(built, folder, resume=resume, progress=sys.stderr.isatty() if progress is None else progress)
-    return Run(folder)
+    return Run(folder, built=built)
 
 
 def _refuse_existing(folder: Path, resume: bool, overwrite: bool) -> None:

@@ -67,8 +67,8 @@ def build(recipe: Any) -> Built:
     objective.setup(generator, teacher)
     if not objective.roles():
         raise LimbeckError(
-            f"objective '{recipe.objective.use}' has no roles after setup, so nothing would be trained. Its setup must call "
-            "add_role('generator', generator)"
+            f"objective '{recipe.objective.use}' has no roles after setup, so nothing would be trained. Its setup must "
+            "call add_role('generator', generator)"
         )
     source = _source(recipe, objective, data, teacher, generator, make)
     sampling = dict(recipe.sampling.model_dump()) if recipe.sampling is not None else dict(objective.sampling())
@@ -117,12 +117,12 @@ def _generator(recipe: Any, teacher: Teacher | None, make: Any) -> Generator:
     start = block.init
     if start == "teacher":
         if teacher is None:
-            raise RecipeError("generator.init is 'teacher', but the recipe has no teacher. Allowed: random, a run, a file")
+            raise RecipeError("generator.init is 'teacher', but the recipe has none. Allowed: random, a run, a file")
         if block.object is None and _all_default(block):
             try:
                 return teacher.trainable_copy("full")
             except TypeError as error:
-                raise MissingAbility(f"generator.init: teacher: {error}. Use init: random, or another teacher") from error
+                raise MissingAbility(f"generator.init: {error}. Use init: random, or another teacher") from error
     generator = make("generator", block, "generator")
     if start == "random":
         return generator
@@ -162,7 +162,7 @@ def weights_of(place: str) -> dict[str, Tensor]:
             return checkpoint.tensors(generator_file(checkpoint))
         raise RecipeError(f"generator.init: the run {place} has no checkpoint yet")
     raise RecipeError(
-        f"generator.init: '{place}' is neither 'teacher', 'random', a .safetensors file nor a run folder with checkpoints"
+        f"generator.init: '{place}' is neither 'teacher', 'random', a .safetensors file nor a run with checkpoints"
     )
 
 
@@ -180,11 +180,9 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -
     if missing or strangers or shapes:
         said = [f"{len(missing)} missing, first '{missing[0]}'"] if missing else []
         said += [f"{len(strangers)} unknown, first '{strangers[0]}'"] if strangers else []
-        said += [
-            f"'{k}' has shape {tuple(weights[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]
-        ]
+        said += [f"'{k}' has shape {tuple(weights[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
         raise RecipeError(
-            f"{where}: the weights do not fit {type(module).__name__} ({'; '.join(said)}). Give the generator the options "
-            "that the weights were trained with"
+            f"{where}: the weights do not fit {type(module).__name__} ({'; '.join(said)}). Give the generator the "
+            "options that the weights were trained with"
         )
     module.load_state_dict(dict(weights))

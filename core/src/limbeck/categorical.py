@@ -36,8 +36,8 @@ def draw(probabilities: Tensor, u: Tensor) -> Tensor:
     """
     below = probabilities.double().cumsum(-1)
     total = below[..., -1:]
-    tokens = (below <= u.double().unsqueeze(-1) * total).sum(-1)
-    return tokens.clamp_max(probabilities.shape[-1] - 1)
+    aim = torch.minimum(u.double().unsqueeze(-1), u.new_tensor(1 - 2**-52, dtype=torch.float64)) * total
+    return (below <= aim).sum(-1)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ class Denoiser(Predictor):
         c = self.process.at(t, xt)
         scale = torch.sqrt((c.alpha_t * self.sigma_data) ** 2 + c.sigma_t**2)
         if self.prediction == "edm":
-            time = (c.sigma_t / c.alpha_t).clamp_min(1e-8).log().reshape(t.shape) / 4
+            # finite at both ends: sigma = 0 at t = 0, and infinite where alpha_t vanishes
+            time = (c.sigma_t / c.alpha_t.clamp_min(1e-8)).clamp(1e-8, 1e8).log().reshape(t.shape) / 4
         else:
             time = t / self.process.t_max
         extra: dict[str, Any] = {}

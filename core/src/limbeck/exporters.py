@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError, RunExists
 from limbeck.evaluation import write_json
+from limbeck.guidance import Guided
 from limbeck.interfaces import Predictor, Sampler, unwrap
 from limbeck.randomness import Rng
 from limbeck.rollout import rollout
@@ -43,7 +44,7 @@ def export_torch(run: Any, directory: Path | str, *, overwrite: bool = False) ->
     }
     _save_weights(network, directory / WEIGHTS, config)
     write_json(directory / CONFIG, config)
-    (directory / CARD).write_text(_card(config), encoding="utf-8")
+    (directory / CARD).write_text(_card(run, config), encoding="utf-8")
     return [directory / name for name in (PROGRAM, WEIGHTS, CONFIG, CARD)]
 
 
@@ -79,8 +80,8 @@ def _student(run: Any) -> tuple[Predictor, Sampler, int]:
     network = copy.deepcopy(unwrap(run.generator())).cpu().eval().requires_grad_(False)
     if not isinstance(network, Predictor) or run.built.sampler is None:
         raise LimbeckError(
-            f"this exporter writes generators that a sampler walks from noise to samples; {type(network).__name__} with "
-            f"sampler {run.built.sampler} is none. See limbeck list exporters for one that fits."
+            f"this exporter writes generators that a sampler walks from noise to samples; {type(network).__name__} "
+            f"(sampler: {run.built.sampler}) is none. For one that fits: limbeck list exporters"
         )
     return network, run.built.sampler, run.built.sampling_steps
 
@@ -187,10 +188,10 @@ class _Sampling(nn.Module):
 def _program(sampling: _Sampling, network: Predictor, cond: Tensor | None) -> torch.export.ExportedProgram:
     example = sampling.draw(network, cond, rows=3, seed=0)
     batch = torch.export.Dim("B", min=1)
-    shapes = {"noise": {0: batch}, "rest": tuple({0: batch} for _ in example[1:])}
+    shapes: list[Any] = [{0: batch}, tuple({0: batch} for _ in example[1:])]
     try:
         with torch.no_grad():
-            program = torch.export.export(sampling, example, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(sampling, example, dynamic_shapes=tuple(shapes[: len(example)]), strict=False)
     except LimbeckError:
         raise
     except Exception as error:
@@ -222,11 +223,11 @@ def _check(path: Path, sampling: _Sampling, network: Predictor, cond: Tensor | N
 
 
 def _save_weights(network: nn.Module, path: Path, config: Mapping[str, Any]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # clones: tied tensors share memory, and every name must be there for a plain load_state_dict
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in network.state_dict().items()}
-    save_file(tensors, path, metadata={"format": "pt", "limbeck": json.dumps(config, sort_keys=True)})
+    path.write_bytes(save(tensors, metadata={"format": "pt", "limbeck": json.dumps(config, sort_keys=True)}))
 
 
 def _config(run: Any, network: Predictor, sampler: Sampler, steps: int) -> dict[str, Any]:
@@ -257,7 +258,7 @@ def _metrics(run: Any) -> dict[str, Any]:
     return {row["role"]: row["metrics"] for row in rows if row.get("role") in ("student", "teacher", "floor")}
 
 
-def _card(config: Mapping[str, Any]) -> str:
+def _card(run: Any, config: Mapping[str, Any]) -> str:
     recipe = config["recipe"]
     teacher = (recipe.get("teacher") or {}).get("use")
     objective, data = recipe["objective"]["use"], (recipe.get("data") or {}).get("use")
@@ -296,7 +297,7 @@ def _card(config: Mapping[str, Any]) -> str:
         *_metric_table(config["metrics"]),
         "## Licence",
         "",
-        _licence(teacher, data),
+        _licence(run, teacher, data),
         "",
         "## Recipe",
         "",
@@ -339,23 +340,29 @@ def _metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _licence(teacher: str | None, data: str | None) -> str:
-    """What the manifests of teacher and data say about licences, and who decides when they say nothing."""
-    from limbeck.registry import find
-
+def _licence(run: Any, teacher: str | None, data: str | None) -> str:
+    """What teacher and data say about licences (provenance of the weights, manifest), and what holds in any case."""
+    partners = (("teacher", teacher, run.built.teacher), ("data", data, run.built.data))
     found = []
-    for kind, name in (("teacher", teacher), ("data", data)):
-        if not name:
+    for kind, name, made in partners:
+        if made is None or not name:
             continue
-        try:
-            details = find(kind, name).component.details
-        except LimbeckError:
-            continue
-        licence = details.get("licence") or details.get("license")
+        inner = made.teacher if isinstance(made, Guided) else made
+        told = {**_details(kind, name), **(getattr(inner, "provenance", None) or {})}
+        licence = told.get("licence") or told.get("license")
         if licence:
             found.append(f"The {kind} `{name}`: {licence}.")
     found.append("These weights may be used as the licences of the teacher's weights and of the data allow.")
     return " ".join(found)
+
+
+def _details(kind: str, name: str) -> dict[str, str]:
+    from limbeck.registry import find
+
+    try:
+        return dict(find(kind, name).component.details)
+    except LimbeckError:  # given as an object
+        return {}
 
 
 def _yaml(recipe: Mapping[str, Any]) -> str:

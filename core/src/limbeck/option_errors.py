@@ -1,8 +1,8 @@
 """Pydantic's validation errors as `OptionError`: where, what was given, what is allowed, the nearest name."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,26 +11,32 @@ from limbeck.recipe_text import Origin, YamlPath, dotted
 
 
 def _model_at(model: type[BaseModel], path: YamlPath) -> type[BaseModel] | None:
-    """The model that checks the mapping at `path`."""
+    """The model that checks the mapping at `path`, by way of Optional, tuple and Mapping annotations."""
     annotation: Any = model
     for part in path:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if not isinstance(part, str) or part not in annotation.model_fields:
-                return None
-            annotation = annotation.model_fields[part].annotation
-        annotation = _inner(annotation)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        found, inside_container = _inner(annotation)
+        if found is None:
+            return None
+        if inside_container:  # `part` is an index or a free key
+            annotation = found
+        elif isinstance(part, str) and part in found.model_fields:
+            annotation = found.model_fields[part].annotation
+        else:
+            return None
+    found, inside_container = _inner(annotation)
+    return None if inside_container else found
 
 
-def _inner(annotation: Any) -> Any:
-    """The model inside Optional[...], tuple[...], Mapping[str, ...]; the annotation itself when there is none."""
+def _inner(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The model that an annotation mentions, and whether it is that of the elements of a container."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+        return annotation, False
     for argument in get_args(annotation):
-        found = _inner(argument)
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            return found
-    return annotation
+        found, deeper = _inner(argument)
+        if found is not None:
+            origin = get_origin(annotation)
+            return found, deeper or (isinstance(origin, type) and issubclass(origin, Collection))
+    return None, False
 
 
 def _place(loc: Sequence[Any], data: Any, last_may_be_absent: bool) -> YamlPath:

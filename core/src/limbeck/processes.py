@@ -214,7 +214,7 @@ class VPCosine(GaussianProcess):
 
     def coefficients(self, t: Tensor) -> Coefficients:
         angle = 0.5 * math.pi * t
-        cos, sin = torch.cos(angle), torch.sin(angle)
+        cos, sin = torch.cos(angle).clamp_min(0), torch.sin(angle)  # the float32 next to pi / 2 lies beyond it
         return Coefficients(cos, sin, -0.5 * math.pi * sin, 0.5 * math.pi * cos)
 
     def time(self, sigma_edm: Tensor) -> Tensor:
@@ -249,7 +249,7 @@ class TrigFlow(GaussianProcess):
     t_max = math.pi / 2
 
     def coefficients(self, t: Tensor) -> Coefficients:
-        cos, sin = torch.cos(t), torch.sin(t)
+        cos, sin = torch.cos(t).clamp_min(0), torch.sin(t)  # the float32 next to pi / 2 lies beyond it
         return Coefficients(cos, self.sigma_data * sin, -sin, self.sigma_data * cos)
 
     def time(self, sigma_edm: Tensor) -> Tensor:

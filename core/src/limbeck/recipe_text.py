@@ -37,6 +37,14 @@ class RecipeDumper(yaml.SafeDumper):
         return True
 
 
+def _text(dumper: RecipeDumper, text: str) -> yaml.ScalarNode:
+    """Unusual line breaks survive only as escapes."""
+    style = '"' if any(c in text for c in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+RecipeDumper.add_representer(str, _text)
+
 _SCALARS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),

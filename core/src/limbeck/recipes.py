@@ -161,7 +161,7 @@ def _locate(reference: str | os.PathLike, beside: Path | None = None) -> tuple[P
     from limbeck.registry import registry
 
     text = os.fspath(reference)
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if beside is not None and not path.is_absolute():
         path = beside / path
     if text.endswith((".yaml", ".yml")):

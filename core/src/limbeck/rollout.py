@@ -65,9 +65,12 @@ def rollout(
         Sample whose value is x0_hat of the last call, (B, *event).
     """
     spec = unwrap(generator)
-    assert isinstance(spec, Teacher)
+    if not isinstance(spec, Teacher):
+        raise TypeError(f"a rollout calls a Predictor, (xt, t, cond) -> Prediction; got {type(spec).__name__}")
     process = spec.process
     if noise is None:
+        if batch_size is None and cond is None:
+            raise ValueError("how many samples? Pass cond, batch_size or noise")
         rows = batch_size if batch_size is not None else len(cond)
         noise = prior_noise(process, (rows, *spec.space.event), rng)
     last = len(plan.times) - 1
@@ -75,7 +78,7 @@ def rollout(
         last = rng.shared_integer("exit", len(plan.times))
     x, x0_hat = noise, noise
     for k in range(last + 1):
-        t = torch.full(x.shape[:1], plan.times[k], device=x.device)
+        t = torch.full(x.shape[:1], plan.times[k], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
         learns = grad == "all" or (grad == "last" and k == last)
         following = plan.times[k + 1] if k < last else 0.0
         s = torch.full_like(t, following)

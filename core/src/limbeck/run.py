@@ -57,7 +57,7 @@ class Run:
         """`recipe` or `built` stand in for what recipe.yaml cannot hold: components given as Python objects."""
         self.path = Path(path)
         if not (self.path / "recipe.yaml").is_file():
-            raise RecipeError(f"no run in {self.path}: it has no recipe.yaml. A run is a folder made by `limbeck distill`")
+            raise RecipeError(f"no run in {self.path}: it has no recipe.yaml. `limbeck distill` makes such folders")
         if built is not None:
             self.__dict__["built"] = built
             recipe = built.recipe
@@ -107,7 +107,7 @@ class Run:
 
         found, _ = last_good(self.path / "checkpoints")
         if found is None:
-            raise CheckpointError(f"{self.path} has no checkpoint yet. Let it reach one: limbeck distill --resume {self.path}")
+            raise CheckpointError(f"{self.path} has no checkpoint yet. Go on: limbeck distill --resume {self.path}")
         return found
 
     def generator(self, *, ema: bool = True) -> Any:
@@ -176,6 +176,7 @@ def conditions(cond: Any, n: int) -> Any:
         found = list(cond)
     if len(found) == n:
         return found
-    if n % len(found) == 0 and len(found) < n:
-        return found.repeat(n // len(found)) if isinstance(found, Tensor) and found.ndim == 1 else [*found] * (n // len(found))
-    raise RecipeError(f"{len(found)} conditions were given for {n} samples; give one, {n}, or a number that divides {n}")
+    if len(found) < n and n % len(found) == 0:
+        times = n // len(found)
+        return torch.cat([found] * times) if isinstance(found, Tensor) else [*found] * times
+    raise RecipeError(f"{len(found)} conditions for {n} samples; give one, {n}, or a number of them that divides {n}")

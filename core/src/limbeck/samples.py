@@ -56,7 +56,7 @@ class Samples:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
-            from safetensors.torch import save_file
+            from safetensors.torch import save
 
             tensors = {"samples": self.value.contiguous()}
             if isinstance(self.cond, Tensor):
@@ -64,7 +64,7 @@ class Samples:
             metadata = {"domain": self.domain}
             if self.cond is not None and not isinstance(self.cond, Tensor):
                 metadata["cond"] = json.dumps(list(map(str, self.cond)))
-            save_file(tensors, path, metadata=metadata)
+            path.write_bytes(save(tensors, metadata=metadata))
         elif path.suffix == ".npy":
             import numpy
 

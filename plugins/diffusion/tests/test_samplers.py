@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+
 from limbeck.guidance import Guided
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianMixtureTeacher, GaussianTeacher
-
 from limbeck_diffusion.samplers import (
     DDIM,
     DPMSolverPP2M,
@@ -27,7 +27,9 @@ PROCESSES = [RectifiedFlow(), RectifiedFlow(shift=3.0), VP(), VPCosine(), EDM(),
 SPACING = {VP: "karras", EDM: "karras"}
 SAMPLERS = [(Euler, {}, 1), (DDIM, {}, 1), (Heun, {}, 2), (DPMSolverPP2M, {}, 2), (EDMStochastic, {"s_churn": 0.0}, 2)]
 
-each_process = pytest.mark.parametrize("process", PROCESSES, ids=lambda p: f"{type(p).__name__}{getattr(p, 'shift', '')}")
+each_process = pytest.mark.parametrize(
+    "process", PROCESSES, ids=lambda p: f"{type(p).__name__}{getattr(p, 'shift', '')}"
+)
 each_sampler = pytest.mark.parametrize("cls, options, order", SAMPLERS, ids=[c.__name__ for c, _, _ in SAMPLERS])
 
 
@@ -66,7 +68,9 @@ def test_halving_the_step_divides_the_error_by_two_to_the_order(process, cls, op
 @each_sampler
 def test_the_order_holds_on_a_curved_law_too(process, cls, options, order):
     # in one dimension the flow map of a mixture is known exactly, by quantiles
-    teacher = GaussianMixtureTeacher(process, means=torch.tensor([[-1.0], [1.5]]), stds=0.5, weights=torch.tensor([0.4, 0.6]))
+    teacher = GaussianMixtureTeacher(
+        process, means=torch.tensor([[-1.0], [1.5]]), stds=0.5, weights=torch.tensor([0.4, 0.6])
+    )
     noise = process.prior_std * torch.linspace(-1.5, 2.0, 9, dtype=torch.float64)[:, None]
     coarse, fine = errors(made(cls, options, process), teacher, noise, (100, 200))
     assert 0 < fine < 0.05
@@ -161,7 +165,8 @@ def test_churn_keeps_the_law_and_changes_the_sample(process):
 def test_churn_outside_its_range_of_noise_does_nothing():
     teacher = GaussianTeacher(EDM(), mean=0.8, std=0.5)
     still, outside = (
-        EDMStochastic(s_churn=c, s_min=100, s_max=200)(teacher, None, steps=8, rng=Rng(1), batch_size=4).value for c in (0, 40)
+        EDMStochastic(s_churn=c, s_min=100, s_max=200)(teacher, None, steps=8, rng=Rng(1), batch_size=4).value
+        for c in (0, 40)
     )
     torch.testing.assert_close(still, outside, rtol=0, atol=0)
 
@@ -186,7 +191,7 @@ def test_single_precision_follows_double(process, cls, options, order):
 
 
 def test_guidance_samples_the_guided_law():
-    # equal covariances: the guided teacher is exactly the Gaussian at mean + g (class_mean - mean), here 0 + 2.5 (1 - 0)
+    # equal covariances: the guided teacher is the Gaussian at mean + g (class_mean - mean), here 0 + 2.5 (1 - 0)
     teacher = GaussianTeacher(VPCosine(), mean=0.0, std=0.5, class_means=torch.tensor([[1.0]]))
     cond = torch.zeros(4000, dtype=torch.long)
     value = Heun()(Guided(teacher, 2.5), cond, steps=20, rng=Rng(0)).value
@@ -277,6 +282,11 @@ class TestAgainstDiffusers:
     def test_dpm_solver_agrees(self, teacher):
         diffusers = pytest.importorskip("diffusers", reason="the second oracle for samplers; pip install diffusers")
         scheduler = diffusers.EDMDPMSolverMultistepScheduler(
-            sigma_min=0.002, sigma_max=80.0, sigma_data=0.5, solver_order=2, final_sigmas_type="zero", euler_at_final=True
+            sigma_min=0.002,
+            sigma_max=80.0,
+            sigma_data=0.5,
+            solver_order=2,
+            final_sigmas_type="zero",
+            euler_at_final=True,
         )
         self.compare(scheduler, DPMSolverPP2M(), teacher)

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow, VPCosine, time_grid
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws
-
 from limbeck_diffusion.times import (
     draw_time,
     grid_index,

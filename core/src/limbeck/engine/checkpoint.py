@@ -109,7 +109,9 @@ def save(
     return final
 
 
-def write_folder(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+def write_folder(
+    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+) -> None:
     files = {}
     for stem, content in tensors.items():
         files[f"{stem}.safetensors"] = write_file(folder / f"{stem}.safetensors", tensor_file.pieces(content))
@@ -167,7 +169,7 @@ class Checkpoint:
     def tensors(self, stem: str) -> dict[str, Tensor]:
         file = self.path / f"{stem}.safetensors"
         if not file.is_file():
-            raise CheckpointError(f"{file} is missing: this checkpoint is of a run with other parts (has {self.stems()})")
+            raise CheckpointError(f"{file} is missing: this checkpoint is of a run with other parts ({self.stems()})")
         return tensor_file.read(file)
 
     def stems(self) -> list[str]:
@@ -209,7 +211,8 @@ def _check_file(path: Path, expected: Mapping[str, Any]) -> None:
     if size != expected["bytes"]:
         raise CheckpointError(f"{path} is torn: {size} bytes, {expected['bytes']} were written")
     if found != expected["sha256"]:
-        raise CheckpointError(f"{path} was changed after it was written (sha256 {found[:12]}, not {expected['sha256'][:12]})")
+        hashes = f"sha256 {found[:12]}, not {expected['sha256'][:12]}"
+        raise CheckpointError(f"{path} was changed after it was written ({hashes})")
 
 
 def last_good(folder: Path) -> tuple[Checkpoint | None, list[CheckpointError]]:

@@ -27,9 +27,7 @@ class Place:
         # precision belongs to a run, and accelerate remembers it for the whole Python process
         AcceleratorState._reset_state()
         try:
-            self.accelerator = Accelerator(
-                mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder, step_scheduler_with_optimizer=False
-            )
+            self.accelerator = Accelerator(mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder)
         except ValueError as error:
             if precision == "no":
                 raise

@@ -54,7 +54,7 @@ def row(batch: Batch, index: int) -> Batch:
 
 
 def bad_rows(batch: Batch, is_bad: Callable[[int, Batch], bool], limit: int = 256) -> int | None:
-    """How many samples fail by themselves. None when that cannot be told (too many, or the loss needs a whole batch)."""
+    """How many samples fail by themselves. None when that cannot be told: too many, or a loss of whole batches."""
     if len(batch) > limit:
         return None
     try:

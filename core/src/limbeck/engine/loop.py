@@ -25,10 +25,11 @@ from limbeck.engine.metrics_log import Lines
 from limbeck.engine.optimizers import Player, gradient_norm
 from limbeck.engine.progress import Progress
 from limbeck.engine.run_record import RunRecord, differences
-from limbeck.errors import Interrupted, LimbeckError, NonFinite, RecipeError, RunExists
+from limbeck.errors import HookError, Interrupted, LimbeckError, NonFinite, RecipeError, RunExists, did_you_mean
 from limbeck.interfaces import Batch, Loss, Phase
 from limbeck.randomness import Rng
 
+Done = list[tuple[Rng, Batch, Loss]]  # the micro-steps of one turn
 MOST_SKIPS = 50  # updates skipped in a row before a run is given up
 
 
@@ -65,29 +66,29 @@ class _Training:
             torch.set_num_threads(self.options.threads)
         self.place = Place(self.options.precision, self.options.trackers, self.folder)
         self._split_batch()
+        self._check_phases()
         self.record = RunRecord(self.folder)
         self._open_folder()
         self._prepare()
         found = self._restore() if self.resume else None
-        if found is not None and self.step >= self.options.steps and not found.state.get("evaluation_due"):
+        if self.step >= self.options.steps and self.record.content.get("status") == "finished":
             self._say(
-                f"  {self.folder} is finished at step {self.step}. To train on, raise its steps: "
+                f"  {self.folder} is finished: {self.step} of {self.options.steps} steps. To train on, raise them: "
                 f"{self._command()} train.steps={2 * self.step}"
             )
-            if self.record.content.get("status") == "finished":
-                return
+            return
         self._open_logs(found.state if found else {})
-        self._start_hooks()
         self.bar = Progress(self._verb(), self.options.steps, self.step, wanted=self.wants_progress and self.place.main)
         status = "failed"
         try:
-            with Interrupts(self._say if self.place.main else None) as self.interrupts, self._full_disk():
+            with Interrupts(self._say) as self.interrupts, self._full_disk():
+                self._start_hooks()
                 if found is not None and found.state.get("evaluation_due"):
                     self._evaluate()
                 self._loop()
                 self._finish()
             status = "finished"
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             status = "interrupted"
             raise
         finally:
@@ -102,6 +103,17 @@ class _Training:
                 f"({self.place.world} processes x train.accumulate {self.accumulate}). Use a multiple of {self.parts}"
             )
         self.rows = self.options.batch_size // self.parts
+
+    def _check_phases(self) -> None:
+        """A misspelt name under train.phases would otherwise do nothing, in silence."""
+        looked_at = range(min(self.options.steps, 200))
+        known = dict.fromkeys(phase.name for index in looked_at for phase in self.objective.phases(index))
+        for name in self.options.phases:
+            if name not in known:
+                raise RecipeError(
+                    f"train.phases: the objective has no phase '{name}'. {did_you_mean(name, known)}"
+                    f"Known: {', '.join(known)}"
+                )
 
     def _open_folder(self) -> None:
         """Refuse a folder in use; note what changed since it was made."""
@@ -139,7 +151,7 @@ class _Training:
         self.ema: EMA | None = None
         if self.options.ema:
             if "generator" not in self.roles:
-                raise RecipeError(f"train.ema averages role 'generator', but the objective has only {sorted(self.roles)}")
+                raise RecipeError(f"train.ema averages role 'generator'; the objective has only {sorted(self.roles)}")
             self.ema = EMA(self.roles["generator"], self.options.ema)
 
     def _restore(self) -> checkpoint.Checkpoint | None:
@@ -177,9 +189,10 @@ class _Training:
         self.record.happened(event, self.step, "running", **({"changes": self.changes} if self.changes else {}))
 
     def _start_hooks(self) -> None:
+        """Hooks of plugins and callbacks; of the main process only, like everything that writes."""
         from limbeck.hooks import Hooks
 
-        self.hooks = Hooks(getattr(self.built, "callbacks", ()))
+        self.hooks = Hooks(self.built.callbacks) if self.place.main else Hooks((), plugins=())
         self.hears_steps = bool(self.hooks.implementations("step_ended"))
         self.hooks("run_started", run=self.folder, built=self.built, step=self.step)
         if self.options.trackers:
@@ -201,7 +214,12 @@ class _Training:
             for tracker in self.place.accelerator.trackers:
                 tracker.finish()
         self.objective.bind(self.roles)
-        self.hooks("run_ended", run=self.folder, step=self.step, status=status)
+        try:
+            self.hooks("run_ended", run=self.folder, step=self.step, status=status)
+        except HookError as error:
+            if status == "finished":
+                raise
+            self._say(f"  {error}")  # what ended the run matters more
 
     @contextmanager
     def _full_disk(self) -> Iterator[None]:
@@ -246,7 +264,7 @@ class _Training:
             self.objective.focus(phase)
             self.focused = (phase.name, phase.roles)
         place, scaler = self.place, self.place.scaler
-        done: list[tuple[Rng, Batch, Loss]] = []
+        done: Done = []
         for micro in range(self.accumulate):
             rng = self._rng(index, phase, place.rank * self.accumulate + micro, self.parts)
             rng.seed_globally()
@@ -302,7 +320,7 @@ class _Training:
 
     # --- the guard ---
 
-    def _all_finite(self, done: list[tuple[Rng, Batch, Loss]], norm: Tensor, scaler: Any) -> bool:
+    def _all_finite(self, done: Done, norm: Tensor, scaler: Any) -> bool:
         """One look at the device per update. With loss scaling a gradient that overflows is the scaler's business."""
         total = done[0][2].value if len(done) == 1 else torch.stack([loss.value for _, _, loss in done]).sum()
         if scaler is None:
@@ -312,7 +330,7 @@ class _Training:
             return float(total) == 0.0
         return math.isfinite(float(total))
 
-    def _not_finite(self, index: int, phase: Phase, player: Player, done: list[tuple[Rng, Batch, Loss]]) -> None:
+    def _not_finite(self, index: int, phase: Phase, player: Player, done: Done) -> None:
         """Save the evidence and stop, or count the skip."""
         self.skips += 1
         stops = self.options.on_nonfinite == "stop" or self.skips >= MOST_SKIPS
@@ -339,9 +357,7 @@ class _Training:
             message += f"\n  {MOST_SKIPS} updates in a row were not finite: skipping does not help."
         raise NonFinite(f"{message}\n  resume: {self._command()} train.lr={player.lr / 10:g}")
 
-    def _diagnose(
-        self, index: int, phase: Phase, player: Player, done: list[tuple[Rng, Batch, Loss]]
-    ) -> tuple[failures.Failure, Batch]:
+    def _diagnose(self, index: int, phase: Phase, player: Player, done: Done) -> tuple[failures.Failure, Batch]:
         rng, batch, term = done[-1][0], done[-1][1], None
         for rng_, batch_, loss in done:
             term = failures.failing_term(loss)
@@ -374,7 +390,7 @@ class _Training:
     # --- logging ---
 
     def _note(
-        self, index: int, phase: Phase, player: Player, done: list[tuple[Rng, Batch, Loss]], norm: Tensor, skipped: bool = False
+        self, index: int, phase: Phase, player: Player, done: Done, norm: Tensor, skipped: bool = False
     ) -> None:
         """Keep the scalars of one turn on the device until the step is over."""
         names = ["loss", *done[0][2].terms]
@@ -394,7 +410,6 @@ class _Training:
             return {}
         numbers = torch.cat([values for _, _, values in self.terms]).tolist()
         latest: dict[str, float] = {}
-        generator = ""
         for line, names, values in self.terms:
             mine, numbers = numbers[: len(values)], numbers[len(values) :]
             lr = line.pop("lr")
@@ -402,10 +417,9 @@ class _Training:
             if self.lines is not None:
                 self.lines.add({**line, **scalars})
             latest |= {f"{line['phase']}/{name}": value for name, value in scalars.items()}
-            generator = line["phase"]
         self.terms = []
         self.bar.values({k.removesuffix("/loss"): v for k, v in latest.items() if k.endswith("/loss")})
-        return latest if generator else {}
+        return latest
 
     def _step_ended(self, logged: bool) -> None:
         values = self._flush_terms()
@@ -457,6 +471,7 @@ class _Training:
             from limbeck import evaluation
 
             network = self.roles.get("generator", self.built.generator)
+            self.bar.doing("evaluating")
             with self._averaged():
                 if self.built.metrics:
                     values = evaluation.evaluate_student(self.built, network, seed=self.recipe.evaluate.seed)
@@ -489,14 +504,23 @@ class _Training:
             from limbeck import evaluation
 
             network: nn.Module = self.roles.get("generator", self.built.generator)
+            self.bar.doing("comparing with the teacher" if self.built.teacher is not None else "measuring")
             with self._averaged():
                 evaluation.compare(self.built, network, folder=self.folder)
-        self.record.happened("finished", self.step, "finished")
+        self.record.content |= {"status": "finished", "step": self.step}
+        self.record.write()
         if self.recipe.report.write:
+            self._report()
+
+    def _report(self) -> None:
+        try:
             from limbeck import report
             from limbeck.run import Run
 
             report.write(Run(self.folder, built=self.built))
+        except Exception as error:  # the run is finished and saved: a page about it can be written again
+            self._say(f"  the run is finished, but its report could not be written ({type(error).__name__}: {error})")
+            self._say(f"  again: limbeck report {self.folder}")
 
     # --- words ---
 

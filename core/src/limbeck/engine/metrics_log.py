@@ -23,12 +23,12 @@ class Lines:
         self.path = path
         self.complete = True
         if offset is None:
-            self._file = open(path, "wb")
+            self._file = open(path, "wb")  # noqa: SIM115 (closed by close)
         else:
             path.touch()
             self.complete = path.stat().st_size >= offset
             os.truncate(path, min(offset, path.stat().st_size))
-            self._file = open(path, "ab")
+            self._file = open(path, "ab")  # noqa: SIM115
 
     def add(self, line: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(plain(line), allow_nan=False).encode() + b"\n")

@@ -19,8 +19,8 @@ class Progress:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(
-                TextColumn("  {task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[said]}"), console=Console(stderr=True),
+                TextColumn("  {task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+                TimeRemainingColumn(), TextColumn("{task.fields[said]}"), console=Console(stderr=True),
             )  # fmt: skip
             self._task = self._bar.add_task(title, total=steps, completed=step, said="")
             self._bar.start()
@@ -35,6 +35,11 @@ class Progress:
         if self._bar is not None:
             shown = [f"{name} {value:.3g}" for name, value in values.items() if math.isfinite(value)]
             self._said = "  ".join(shown[:4])
+
+    def doing(self, what: str) -> None:
+        """Something other than steps takes time now."""
+        if self._bar is not None:
+            self._bar.update(self._task, said=f"{self._said}  {what} ...")
 
     def say(self, message: str) -> None:
         if self._bar is not None:

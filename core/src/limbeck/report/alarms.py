@@ -11,6 +11,7 @@ CHECKS = (
     "recall did not collapse between evaluations",
     "critic keeps up with the student",
     "last evaluation near the best one",
+    "samples are not copies of training data (where a metric tells)",
 )
 
 
@@ -22,7 +23,13 @@ class Alarm:
 
 
 def alarms(record: Record) -> list[Alarm]:
-    return [*_not_finite(record), *_recall_collapse(record), *_critic_lags(record), *_got_worse(record)]
+    return [
+        *_not_finite(record),
+        *_recall_collapse(record),
+        *_critic_lags(record),
+        *_got_worse(record),
+        *_copies(record),
+    ]
 
 
 def _not_finite(record: Record) -> list[Alarm]:
@@ -126,4 +133,15 @@ def _got_worse(record: Record) -> list[Alarm]:
             text,
             f"Stop earlier (train.steps={best_step}) or let train.schedule=cosine cool down.",
         )
+    ]
+
+
+def _copies(record: Record) -> list[Alarm]:
+    """The share of samples that lie nearer to a training example than honest ones do (metric `copied`)."""
+    x, y = evaluation_series(record).get("copied", ([], []))
+    if not y or y[-1] is None or y[-1] < 0.1:
+        return []
+    text = f"{100 * y[-1]:.0f} % of the samples at step {x[-1]} lie unusually near to a training example."
+    return [
+        Alarm("Copies of training data", text, "Train for fewer steps, add dropout or data, or use a smaller model.")
     ]

@@ -113,7 +113,10 @@ def charts(record: Record) -> dict[str, list[Chart]]:
     bookkeeping = []
     for phase, quantities in phase_series(record).items():
         ordered = [key for key in ("loss",) if key in quantities]
-        ordered += [key for key in quantities if key not in LINE_KEYS]
+        terms = [key for key in quantities if key not in LINE_KEYS]
+        ordered += [
+            key for key in terms if quantities[key] != quantities.get("loss")
+        ]  # a loss of one term is that term
         groups[f"Phase: {spoken(phase)}"] = [Chart(spoken(key), *thin(*quantities[key])) for key in ordered]
         for key in ("grad_norm", "lr"):
             if key in quantities:

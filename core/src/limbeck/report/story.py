@@ -1,5 +1,6 @@
 """What the report says in words and in its table: the sentence at the top, the figures under it, the rows."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -246,9 +247,12 @@ def facts(record: Record) -> list[tuple[str, str]]:
         if key in ("history", "status", "command", "name", "step", "python"):
             continue
         found.extend(_flat(spoken(str(key)), value))
-    seconds = sum(line.get("step_seconds") or 0 for line in record.timings)
+    seconds = max((line.get("seconds") or 0 for line in record.timings), default=0)
     if seconds:
-        found.append(("time in training steps", duration(seconds)))
+        found.append(("time", duration(seconds)))
+    per_step = [line["step_seconds"] for line in record.timings if line.get("step_seconds")]
+    if per_step:
+        found.append(("seconds per step", f"{number(statistics.median(per_step))} (median)"))
     table_facts = record.table
     if table_facts.get("samples"):
         text = f"{table_facts['samples']:,} samples, seed {table_facts.get('seed')}, equal noise and conditions"

@@ -22,7 +22,7 @@ _OBJECTIVES = [
             "family": "pretraining",
             "formula": "|| velocity_hat(xt, t) - (d_alpha_t x0 + d_sigma_t eps) ||^2",
             "cost": "1 network evaluation per step",
-            "fails": "needs many sampling steps: the velocity is an average, so one step from noise gives the mean of the data",
+            "fails": "needs many sampling steps: the velocity is an average, and one step gives the mean of the data",
         },
     ),
     Component(
@@ -61,14 +61,12 @@ _OBJECTIVES = [
         f"{_PACKAGE}.score_difference:DMD2",
         summary="match the student's distribution to the teacher's with a critic trained on the student's samples",
         options=f"{_OPTIONS}:DMD2Options",
-        needs=Needs(
-            generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser", "trainable_copy"}
-        ),
+        needs=Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser", "trainable_copy"}),
         reference="Yin et al. 2024 (DMD2)",
         details={
             "family": "distribution",
             "formula": "descend D_fake(xt, t) - D_teacher(xt, t), both x0 predictions at the noised student sample",
-            "cost": "per step: 1 student, 1 teacher, 1 critic evaluation, and critic_updates times (1 student, 1 critic)",
+            "cost": "per step: 1 student, 1 teacher, 1 critic evaluation; critic_updates times 1 student and 1 critic",
             "fails": "mode-seeking: recall falls when the critic lags; raise critic_updates or its learning rate",
         },
     ),

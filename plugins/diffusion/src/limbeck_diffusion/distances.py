@@ -16,7 +16,7 @@ def l2(a: Tensor, b: Tensor) -> Tensor:
 def pseudo_huber(a: Tensor, b: Tensor, c: float = 0.00054) -> Tensor:
     r"""sqrt(mean_event (a - b)^2 + c^2) - c, (B,).
 
-    Song & Dhariwal 2024 (iCT), Eq. 7, is sqrt(||a - b||^2 + C^2) - C with C = 0.00054 sqrt(d): this value times sqrt(d).
+    Song & Dhariwal 2024 (iCT), Eq. 7, is sqrt(||a - b||^2 + C^2) - C, C = 0.00054 sqrt(d): this times sqrt(d).
     """
     return (l2(a, b) + c**2).sqrt() - c
 

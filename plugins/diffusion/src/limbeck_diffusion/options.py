@@ -1,5 +1,6 @@
 """Options of every component of this plugin. Pydantic only, no torch: they are checked before anything heavy loads."""
 
+from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -80,7 +81,7 @@ class MultistepOptions(Options):
     @field_validator("times")
     @classmethod
     def _falling(cls, times: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if times is not None and (not times or any(a <= b for a, b in zip(times, times[1:], strict=False))):
+        if times is not None and (not times or any(a <= b for a, b in pairwise(times))):
             raise ValueError(f"times must fall strictly from noise to data; got {times}")
         if times is not None and times[-1] <= 0:
             raise ValueError(f"times are input times of calls and must be positive; got {times}")
@@ -91,7 +92,9 @@ class MultistepOptions(Options):
 
 
 class _TimeOptions(Options):
-    time: TimeLaw = Field("uniform", description="law of t: uniform in t, logit-normal in t/t_max, log-normal in sigma/alpha")
+    time: TimeLaw = Field(
+        "uniform", description="law of t: uniform in t, logit-normal in t/t_max, log-normal in sigma/alpha"
+    )
     time_mean: float = Field(0.0, description="mean of the logit of t/t_max, or of log(sigma/alpha) (P_mean)")
     time_std: float = Field(1.0, gt=0, description="its standard deviation (P_std)")
     t_range: tuple[float, float] = Field((1e-4, 1.0), description="times used, as fractions of t_max")
@@ -105,7 +108,9 @@ class _TimeOptions(Options):
 class FlowMatchingOptions(_TimeOptions):
     """Regression of the velocity."""
 
-    label_dropout: float = Field(0.0, ge=0, le=1, description="chance that a condition is replaced by the null condition")
+    label_dropout: float = Field(
+        0.0, ge=0, le=1, description="chance that a condition is replaced by the null condition"
+    )
 
 
 class DenoisingOptions(_TimeOptions):
@@ -113,8 +118,12 @@ class DenoisingOptions(_TimeOptions):
 
     error: ErrorKind = Field("edm", description="the prediction whose squared error is minimised")
     sigma_data: float = Field(0.5, gt=0, description="standard deviation of the data, for the edm weight")
-    label_dropout: float = Field(0.0, ge=0, le=1, description="chance that a condition is replaced by the null condition")
-    time: TimeLaw = Field("log_normal", description="law of t: uniform in t, logit-normal in t/t_max, log-normal in sigma/alpha")
+    label_dropout: float = Field(
+        0.0, ge=0, le=1, description="chance that a condition is replaced by the null condition"
+    )
+    time: TimeLaw = Field(
+        "log_normal", description="law of t: uniform in t, logit-normal in t/t_max, log-normal in sigma/alpha"
+    )
     time_mean: float = Field(-1.2, description="mean of the logit of t/t_max, or of log(sigma/alpha) (P_mean)")
     time_std: float = Field(1.2, gt=0, description="its standard deviation (P_std)")
 
@@ -125,7 +134,9 @@ class ConsistencyOptions(Options):
     mode: Literal["distillation", "training"] = Field(
         "distillation", description="x_s from x_t by the teacher's solver, or from the data with the same noise"
     )
-    solver: Literal["euler", "heun", "ddim"] = Field("heun", description="the teacher's step from t to s (distillation)")
+    solver: Literal["euler", "heun", "ddim"] = Field(
+        "heun", description="the teacher's step from t to s (distillation)"
+    )
     schedule: Literal["grid", "ratio"] = Field(
         "grid", description="(t, s) neighbours on a grid, or t from a law and s at a ratio of it that tends to 1 (ECT)"
     )
@@ -135,13 +146,17 @@ class ConsistencyOptions(Options):
         "uniform", description="grid: which step is drawn; log_normal is the law of iCT with time_mean, time_std"
     )
     time: TimeLaw = Field("log_normal", description="ratio: law of t")
-    time_mean: float = Field(-1.1, description="mean of log(sigma/alpha), P_mean (ratio, and grid with index log_normal)")
+    time_mean: float = Field(
+        -1.1, description="mean of log(sigma/alpha), P_mean (ratio, and grid with index log_normal)"
+    )
     time_std: float = Field(2.0, gt=0, description="its standard deviation, P_std")
     stages: int = Field(8, ge=1, description="ratio: number of times the gap 1 - s/t is divided by `ratio_base`")
     stage_steps: int = Field(1000, ge=1, description="ratio: steps per stage")
     ratio_base: float = Field(2.0, gt=1, description="ratio: q of ECT")
     distance: Distance = Field("pseudo_huber", description="distance of prediction and target, mean over the event")
-    huber_c: float | None = Field(None, gt=0, description="its c; None: 0.00054 per sample (iCT), 0.001 per element (LCM)")
+    huber_c: float | None = Field(
+        None, gt=0, description="its c; None: 0.00054 per sample (iCT), 0.001 per element (LCM)"
+    )
     weight: Literal["none", "inverse_step"] = Field("none", description="1, or 1 / (t - s) as in iCT and ECT")
     target_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the target network; 0 is a stop-gradient")
     sampling_steps: int = Field(1, ge=1, description="calls when the student is sampled")
@@ -155,7 +170,9 @@ class ConsistencyOptions(Options):
 class ODEPairsOptions(Options):
     """Regression on stored pairs of noise and teacher sample."""
 
-    distance: Distance = Field("pseudo_huber", description="distance of prediction and stored sample, mean over the event")
+    distance: Distance = Field(
+        "pseudo_huber", description="distance of prediction and stored sample, mean over the event"
+    )
     huber_c: float | None = Field(None, gt=0, description="its c; None: 0.00054 per sample, 0.001 per element")
 
 
@@ -166,7 +183,9 @@ class DMD2Options(Options):
     steps: int = Field(1, ge=1, description="calls of the student")
     t_range: tuple[float, float] = Field((0.02, 0.98), description="times of the score difference, fractions of t_max")
     critic_t_range: tuple[float, float] = Field((0.02, 0.98), description="times the critic is trained at")
-    normalise: bool = Field(True, description="divide by the mean distance of sample and teacher prediction (DMD Eq. 8)")
+    normalise: bool = Field(
+        True, description="divide by the mean distance of sample and teacher prediction (DMD Eq. 8)"
+    )
     critic_loss: ErrorKind = Field("velocity", description="the prediction whose squared error trains the critic")
     critic_init: Literal["teacher", "generator"] = Field(
         "teacher", description="what the critic starts from; generator: for a teacher that cannot be copied"

@@ -54,7 +54,9 @@ class _Regression(Objective):
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
         o = self.options
         if batch.x0 is None:
-            raise ValueError(f"{type(self).__name__} regresses on clean samples, but the source yields none: use data or pairs")
+            raise ValueError(
+                f"{type(self).__name__} regresses on clean samples, but the source yields none: use data or pairs"
+            )
         network = self.network("generator", phase)
         x0 = batch.x0
         t = draw_time(self.process, rng, len(x0), o.time, o.time_mean, o.time_std, o.t_range).to(x0.device)

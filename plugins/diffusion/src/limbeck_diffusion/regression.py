@@ -46,7 +46,7 @@ def make_pairs(
 ) -> Batch:
     """`count` pairs of noise at t_max and the teacher's sample from it, with the condition of each (from `data`'s law).
 
-    The i-th pair is a function of (seed, i, chunk), not of count. Returns a Batch with x0, noise (count, *event) and cond.
+    The i-th pair is a function of (seed, i, chunk), not of count. Returns x0, noise (count, *event) and cond.
     """
     made: list[Batch] = []
     for k in range(-(-count // chunk)):
@@ -92,6 +92,7 @@ class ODEPairs(Objective):
     """dist(x0_hat(noise, t_max), sample) on stored pairs, Luhman & Luhman 2021. Nothing random is drawn."""
 
     Options = ODEPairsOptions
+    options: ODEPairsOptions
     needs = Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser"})
     default_source = "pairs"
 
@@ -112,7 +113,9 @@ class ODEPairs(Objective):
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
         if batch.noise is None or batch.x0 is None:
-            raise ValueError("ode_pairs regresses samples on the noise they came from, but the source yields none: use pairs")
+            raise ValueError(
+                "ode_pairs regresses samples on the noise they came from, but the source yields none: use pairs"
+            )
         t = torch.full((len(batch.noise),), self.process.t_max, device=batch.noise.device)
         x0_hat = self.network("generator", phase)(batch.noise, t, batch.cond).x0_hat
         return Loss(

@@ -8,7 +8,9 @@ flow and EDM; at t = t_max, where rectified flow and TrigFlow have alpha_t = 0, 
 
 import math
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -48,7 +50,7 @@ def _combine(x: Tensor, a: Tensor, y: Tensor, b: Tensor) -> Tensor:
 
 
 def ddim_coefficients(process: GaussianProcess, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """x_s = a x_t + b x0_hat with a = sigma_s / sigma_t, b = alpha_s - a alpha_t; Song et al. 2021 (DDIM), Eq. 12. (B,)."""
+    """x_s = a x_t + b x0_hat, a = sigma_s / sigma_t, b = alpha_s - a alpha_t, (B,); Song et al. 2021 (DDIM), Eq. 12."""
     at_t, at_s = process.coefficients(t), process.coefficients(s)
     a = at_s.sigma_t / at_t.sigma_t
     return a, at_s.alpha_t - a * at_t.alpha_t
@@ -61,7 +63,7 @@ def ddim_step(predict: Predict, process: GaussianProcess, x: Tensor, t: Tensor, 
 
 
 class Chart(NamedTuple):
-    """Coordinates in which a solver goes straight: y = x / scale moves with `clock` as dy/dclock = p x0 + q eps. (B,)."""
+    """Coordinates in which a solver goes straight: y = x / scale moves as dy/dclock = p x0 + q eps. All (B,)."""
 
     clock: Tensor
     scale: Tensor
@@ -145,9 +147,7 @@ class GridSampler(Sampler):
         return time_grid(process, steps, spacing, rho=o.rho, sigma_range=(o.sigma_min, _largest_sigma(process, o)))
 
     @abstractmethod
-    def walk(
-        self, predict: Predict, process: GaussianProcess, x: Tensor, times: Tensor, rng: Rng
-    ) -> Iterator[Tensor]:
+    def walk(self, predict: Predict, process: GaussianProcess, x: Tensor, times: Tensor, rng: Rng) -> Iterator[Tensor]:
         """x at times[1], times[2], ..., each (B, *event), from x at times[0]."""
 
     def states(
@@ -175,9 +175,7 @@ class GridSampler(Sampler):
     ) -> Sample:
         if noise is None:
             noise = draw_noise(predictor, cond, batch_size, rng)
-        x, before, t = noise, math.nan, math.nan
-        for x, at in self.states(predictor, cond, steps=steps, rng=rng, noise=noise):
-            before, t = t, at
+        (_, before), (x, t) = deque(self.states(predictor, cond, steps=steps, rng=rng, noise=noise), maxlen=2)
         return Sample(value=x, at=x, t_from=before, t_to=t, evaluations=self.evaluations(steps))
 
 
@@ -269,10 +267,10 @@ class DPMSolverPP2M(GridSampler):
 
 
 class EDMStochastic(GridSampler):
-    """Stochastic Heun in the EDM frame x / alpha_t, Karras et al. 2022, Alg. 2. 2 n - 1 evaluations, order 2 without churn.
+    """Heun with churn in the EDM frame x / alpha_t; Karras et al. 2022, Alg. 2. 2 n - 1 evaluations, order 2 unchurned.
 
     It runs on any process by moving every state there and back (`GaussianProcess.time`). Where sigma_t / alpha_t is
-    infinite at t_max the walk starts at `sigma_max` (80), with the given noise at that level, and churn never raises the
+    infinite at t_max the walk starts at `sigma_max` (80), with the given noise at that level; churn never raises the
     noise above that of the start. Spacing: karras unless told otherwise. Draws: churn/i.
     """
 
@@ -297,7 +295,7 @@ class EDMStochastic(GridSampler):
             alpha_t = process.coefficients(time).alpha_t
             return predict(align(alpha_t, y).to(y.dtype) * y, time)
 
-        for i, (sigma, following) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+        for i, (sigma, following) in enumerate(pairwise(sigmas)):
             gamma = min(o.s_churn / steps, math.sqrt(2) - 1) if o.s_min <= sigma <= o.s_max else 0.0
             raised = min(sigma * (1 + gamma), sigmas[0])
             if raised > sigma:

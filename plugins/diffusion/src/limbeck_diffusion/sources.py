@@ -1,5 +1,5 @@
-"""Where batches come from. Every source is a pure function of the `Rng` it is given: which rows the global batch of a step
-holds does not depend on the number of processes, on accumulation, or on what was asked before.
+"""Where batches come from. Every source is a pure function of the `Rng` it is given: which rows the global batch of a
+step holds does not depend on the number of processes, on accumulation, or on what was asked before.
 
 A factory takes the partners `data`, `teacher`, `generator`, `objective` (each may be None) beside its options.
 """
@@ -29,7 +29,9 @@ def _permutation(count: int, seed: int, epoch: int, phase: str, repeat: int) -> 
     return torch.randperm(count, generator=generator)
 
 
-def rows_at(position: int, size: int, count: int, *, seed: int, phase: str, repeat: int, shuffle: bool = True) -> Tensor:
+def rows_at(
+    position: int, size: int, count: int, *, seed: int, phase: str, repeat: int, shuffle: bool = True
+) -> Tensor:
     """Rows `position ... position + size` of an endless stream of epochs over `count` rows, (size,), int64.
 
     Every epoch is a permutation of its own, a function of (seed, epoch, phase, repeat): each turn of a step has its own

@@ -1,6 +1,6 @@
 """Laws of the training time t, drawn by name so that a quadrature can take the place of the draw.
 
-All return (B,) in (0, t_max]. A process with `shift` (rectified flow) shifts the laws in t; the law of sigma is absolute.
+All return (B,) in (0, t_max]. A process with `shift` (rectified flow) shifts the laws in t; that of sigma is absolute.
 """
 
 import math
@@ -49,8 +49,8 @@ def log_normal_time(
     t_range: tuple[float, float] = (0.0, 1.0),
     purpose: str = "t",
 ) -> Tensor:
-    """log(sigma_t / alpha_t) ~ N(mean, std^2), Karras et al. 2022, Tab. 1 (P_mean, P_std), at the time of that noise level
-    in this process, clamped to `t_range`; (B,). Draws normal `purpose`."""
+    """log(sigma_t / alpha_t) ~ N(mean, std^2), Karras et al. 2022, Tab. 1 (P_mean, P_std), at the time of that noise
+    level in this process, clamped to `t_range`; (B,). Draws normal `purpose`."""
     sigma_edm = torch.exp(mean + std * rng.normal(purpose, (count,)))
     low, high = t_range
     return process.time(sigma_edm).clamp(low * process.t_max, high * process.t_max)
@@ -78,8 +78,9 @@ def draw_time(
 
 
 def index_probabilities(process: GaussianProcess, grid: Tensor, mean: float = -1.1, std: float = 2.0) -> Tensor:
-    r"""Chance of every step of a grid, p(i) ~ erf((ln sigma_i - P_m) / (sqrt(2) P_s)) - erf((ln sigma_{i+1} - P_m) / ...);
-    Song & Dhariwal 2024 (iCT), Sec. 3.5.
+    r"""Chance of every step of a grid: that of its interval when log(sigma_t / alpha_t) ~ N(mean, std^2).
+
+    p(i) ~ erf((ln sigma_i - P_m) / (sqrt(2) P_s)) - erf((ln sigma_{i+1} - P_m) / ...); Song & Dhariwal 2024 (iCT).
 
     Args:
         grid: falling times, (N + 1,); the last may be 0, and then the last step takes the whole lower tail.

@@ -1,7 +1,7 @@
 r"""Trajectory methods with a discrete step: neighbouring states of one trajectory must map to the same sample.
 
-Consistency function: f(x, t) = x0_hat(x, t), the end of the ODE from (x, t), with the boundary f(x, 0) = x. Distillation gets
-the neighbour x_s from x_t by one step of a solver on the teacher; training gets both from one (x0, eps).
+Consistency function: f(x, t) = x0_hat(x, t), the end of the ODE from (x, t); its boundary is f(x, 0) = x. Distillation
+gets the neighbour x_s from x_t by one step of a solver on the teacher; training gets both from one (x0, eps).
 """
 
 import copy
@@ -23,7 +23,9 @@ from limbeck_diffusion.times import draw_time, grid_index, index_probabilities
 # --- formulas --------------------------------------------------------------------------------------------------------
 
 
-def consistency_pair(student: Predict, target: Predict, xt: Tensor, t: Tensor, xs: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+def consistency_pair(
+    student: Predict, target: Predict, xt: Tensor, t: Tensor, xs: Tensor, s: Tensor
+) -> tuple[Tensor, Tensor]:
     """The two ends that are to agree: f_student(x_t, t) and sg f_target(x_s, s), which is x_s itself where s = 0.
 
     Song et al. 2023, Eq. 7 (distillation) and Eq. 10 (training).
@@ -54,7 +56,7 @@ def neighbour_times(process: GaussianProcess, t: Tensor, grid: Tensor) -> Tensor
 def ratio_times(
     process: GaussianProcess, t: Tensor, stage: int, *, base: float = 2.0, k: float = 8.0, b: float = 1.0
 ) -> Tensor:
-    r"""s(t) that closes in on t stage by stage, Geng et al. 2024 (ECT), Eq. 14, at noise levels sigma = sigma_t / alpha_t:
+    r"""s(t) that closes in on t stage by stage, Geng et al. 2024 (ECT), at noise levels sigma = sigma_t / alpha_t:
     sigma_s = max(0, sigma (1 - n(sigma) q^-(stage + 1))), n(sigma) = 1 + k sigmoid(-b sigma); (B,) float64."""
     sigma = process.sigma_edm(t.double()).clamp_max(1e3)  # infinite at t_max of rectified flow
     n = 1 + k * torch.sigmoid(-b * sigma)
@@ -68,7 +70,7 @@ class Consistency(Objective):
     """Consistency distillation and training: Song et al. 2023; with `index: log_normal`, `weight: inverse_step` and
     `mode: training` iCT (Song & Dhariwal 2024); with `schedule: ratio` ECT (Geng et al. 2024).
 
-    The student's parameterisation must satisfy f(x, 0) = x: velocity, v and edm do. Guidance is the teacher's (`Guided`).
+    The student's parameterisation must satisfy f(x, 0) = x: velocity, v and edm do. Guidance is the teacher's business.
     Works from clean data (`source: data`) and from teacher states (`source: trajectory`, distillation only).
     The EMA target moves once per step, before the first loss of that step; it is part of `state_dict`.
 
@@ -76,6 +78,7 @@ class Consistency(Objective):
     """
 
     Options = ConsistencyOptions
+    options: ConsistencyOptions
     needs = Needs(generator={"gaussian", "denoiser", "sampling"})
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
@@ -89,8 +92,8 @@ class Consistency(Objective):
                 raise ValueError("consistency with mode=distillation needs a teacher; give one, or use mode=training")
             if teacher.process != self.process:
                 raise ValueError(
-                    f"consistency follows the teacher's trajectory, but the generator lives on {self.process} and the teacher "
-                    f"on {teacher.process}. Give the generator the teacher's process (init: teacher)."
+                    f"consistency follows the teacher's trajectory, but the generator lives on {self.process} and the "
+                    f"teacher on {teacher.process}. Give the generator the teacher's process (init: teacher)."
                 )
         if getattr(spec, "prediction", None) == "x0":
             raise ValueError(_BOUNDARY.format("it predicts x0 directly"))
@@ -222,7 +225,9 @@ class Consistency(Objective):
         with torch.random.fork_rng(_cuda(like.device)):
             moved = float(l2(asker(self._bare["generator"], cond)(x, t), x).sqrt().mean())
         if not moved < 0.1:
-            raise ValueError(_BOUNDARY.format(f"at sigma/alpha = 0.001 it moves its input by {moved:.2g} (root mean square)"))
+            raise ValueError(
+                _BOUNDARY.format(f"at sigma/alpha = 0.001 it moves its input by {moved:.2g} (root mean square)")
+            )
 
 
 _BOUNDARY = (

@@ -10,6 +10,7 @@ from limbeck.interfaces import Batch, Data, Space
 from limbeck_image.options import DigitsDataOptions
 
 SPACE = Space((1, 8, 8), domain="pixels")
+LICENCE = "UCI Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998), CC BY 4.0, by way of scikit-learn"
 CLASSES = 10
 HELD_OUT = 360  # of 1,797 scans, stratified by label
 SPLIT_SEED = 0

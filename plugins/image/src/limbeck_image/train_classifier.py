@@ -14,10 +14,7 @@ from torch.nn import functional
 from limbeck.randomness import Rng
 from limbeck_image import weights
 from limbeck_image.classifier import Classifier, whitening
-from limbeck_image.digits import scans
-
-LICENCE = "UCI Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998), CC BY 4.0, by way of scikit-learn"
-
+from limbeck_image.digits import LICENCE, scans
 
 def augment(images: Tensor, rng: Rng) -> Tensor:
     """Small random affine maps: rotation and shear to 8 degrees, scale to 8 %, shift to 0.6 pixels. (B, 1, 8, 8)."""
