@@ -76,7 +76,8 @@ def objective(teacher: Denoiser, student: Denoiser, critic: Denoiser) -> DMD2:
 
 
 def both_sides(width: int = 256, batch: int = 128, dtype=torch.float32):
-    """(ours, theirs): for every phase a function that computes the loss and leaves gradients; same weights, same draws."""
+    """(ours, theirs): for every phase a function that computes the loss and leaves gradients; same weights, same
+    draws."""
     teacher, student, critic = models(width, dtype=dtype)
     shape = (batch, 1, 8, 8)
     torch.manual_seed(1)

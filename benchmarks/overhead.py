@@ -1,8 +1,8 @@
 """Engine overhead: `limbeck distill digits_dmd2` against a bare hand-written loop with the same updates.
 
-The bare loop imports no engine, no objective and no source: DMD2's critic and generator updates, clipping, AdamW and EMA
-in plain torch. Both sides run in turn, several times, in one process; the ratio is taken pair by pair and reported with
-a one-sided 95 % upper confidence bound. `python benchmarks/overhead.py --pairs 12`
+The bare loop imports no engine, no objective and no source: DMD2's critic and generator updates, clipping, AdamW and
+EMA in plain torch. Both sides run in turn, several times, in one process; the ratio is taken pair by pair and reported
+with a one-sided 95 % upper confidence bound. `python benchmarks/overhead.py --pairs 12`
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What is written is true: code blocks run, commands and files that are named exist, everything public is documented.
 
-A Python block of a page runs in the namespace of the blocks above it. `<!-- slow: why -->` before a block moves the rest of the
-page to the slow tests, `<!-- not run: why -->` leaves that block out and says why.
+A Python block of a page runs in the namespace of the blocks above it. `<!-- slow: why -->` before a block moves the
+rest of the page to the slow tests, `<!-- not run: why -->` leaves that block out and says why.
 """
 
 import ast

@@ -1,4 +1,5 @@
-"""A plugin by a stranger, pip-installed into a fresh venv: found, listed, matched and run. None of our files knows it."""
+"""A plugin by a stranger, pip-installed into a fresh venv: found, listed, matched and run. None of our files knows
+it."""
 
 import json
 import os
@@ -92,7 +93,11 @@ def test_a_recipe_with_its_teacher_and_objective_runs_to_the_end(venv, tmp_path)
 
 
 def test_its_teacher_works_with_an_objective_it_has_never_heard_of(venv, tmp_path):
-    changed = ["objective={use: dmd2, critic_updates: 1}", "train.steps=3", "train.batch_size=32"]
+    changed = [
+        "objective={use: dmd2, critic_updates: 1, critic_init: generator}",
+        "train.steps=3",
+        "train.batch_size=32",
+    ]
     venv.limbeck("distill", PLUGIN / "ring.yaml", *changed, "--out", tmp_path / "run", cwd=tmp_path)
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "finished"
 

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
+
 from limbeck import (
     Batch,
     Component,
@@ -29,7 +31,6 @@ from limbeck import (
 )
 from limbeck.interfaces import average
 from limbeck.samples import OneCall
-from torch import nn
 
 EVENT = (2,)
 
@@ -217,7 +218,7 @@ def train_and_die(connection, folder, how, n, changes):
     """
     import signal
 
-    from limbeck.engine import checkpoint, loop
+    from limbeck.engine import checkpoint, updates
 
     count = 0
 
@@ -229,7 +230,7 @@ def train_and_die(connection, folder, how, n, changes):
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
 
-    write_file, rename, turn = checkpoint.write_file, os.rename, loop._Training._turn
+    write_file, rename, turn = checkpoint.write_file, os.rename, updates.Updates.make
 
     def half_a_file(path, parts):
         if how == "file" and due():
@@ -243,17 +244,17 @@ def train_and_die(connection, folder, how, n, changes):
             die()
         return rename(*arguments)
 
-    def no_turn(training, index, phase, logged):
+    def no_turn(run, index, phase):
         if how == "turn" and due():
             die()
-        if index == training.options.steps - 1:
+        if index == run.options.steps - 1:
             connection.recv()  # for ever
         if count == 0 and how == "parent":
             due()
             connection.send("running")
-        return turn(training, index, phase, logged)
+        return turn(run, index, phase)
 
-    checkpoint.write_file, os.rename, loop._Training._turn = half_a_file, no_rename, no_turn
+    checkpoint.write_file, os.rename, updates.Updates.make = half_a_file, no_rename, no_turn
     train(folder, resume=True, **changes)
     connection.send("finished")
 

@@ -14,6 +14,7 @@ from limbeck.interfaces import Batch, Data, Metric, Prediction, Predictor, Sampl
 from limbeck.processes import RectifiedFlow, time_grid
 from limbeck.randomness import Rng
 from limbeck.samples import OneCall, Samples, balanced_conditions, generate, grid_conditions
+from limbeck.views import grid_columns
 
 MEAN, STD = 3.0, 0.5
 
@@ -285,3 +286,9 @@ def test_noise_of_the_evaluation_is_the_named_prior_draw():
             return Sample(value=noise, at=noise, t_from=1.0, t_to=0.0, evaluations=0)
 
     assert torch.equal(generate(GaussianPredictor(), Identity(), steps=1, count=4, seed=3).samples.value, expected)
+
+
+def test_a_grid_has_a_column_per_class_when_classes_take_turns():
+    assert grid_columns(64, torch.arange(64) % 10) == 10
+    assert grid_columns(64, torch.arange(64) // 7) == grid_columns(64) == 11
+    assert grid_columns(1) == 1 and grid_columns(5, torch.arange(5)) == 3

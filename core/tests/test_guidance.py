@@ -14,7 +14,10 @@ PROCESSES = [RectifiedFlow(), VP(), EDM(), TrigFlow(sigma_data=0.5)]
 
 def teacher(process):
     return GaussianTeacher(
-        process, torch.tensor([0.5, 0.25]), torch.tensor([0.8, 1.2]), class_means=torch.tensor([[1.0, -1.0], [2.0, 3.0]])
+        process,
+        torch.tensor([0.5, 0.25]),
+        torch.tensor([0.8, 1.2]),
+        class_means=torch.tensor([[1.0, -1.0], [2.0, 3.0]]),
     )
 
 

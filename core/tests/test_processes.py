@@ -167,7 +167,8 @@ def test_moves_follow_the_published_formulas():
 
 def test_a_flow_network_moved_to_trigflow_obeys_the_identity_of_sana_sprint():
     # x^ = x_trig / sigma_d, n = 1 / (sin t + cos t), t_fm = sin t / (sin t + cos t), x_fm = n x^:
-    # F = [(1 - 2 t_fm) x_fm + (1 - 2 t_fm + 2 t_fm^2) v_fm] / n and dx_trig/dt = sigma_d F; trigflow data is sigma_d * latent
+    # F = [(1 - 2 t_fm) x_fm + (1 - 2 t_fm + 2 t_fm^2) v_fm] / n and dx_trig/dt = sigma_d F; trigflow data is sigma_d *
+    # latent
     sigma_d = 0.5
     flow, trig = RectifiedFlow(), TrigFlow(sigma_data=sigma_d)
     t = inner_times(trig)
@@ -243,7 +244,11 @@ def test_time_arithmetic_keeps_float32_under_a_half_precision_network():
     c = RectifiedFlow().at(t, x0)
     assert c.sigma_t.dtype == torch.bfloat16
     coarse = RectifiedFlow().at(t.bfloat16(), x0.float()).sigma_t  # times rounded before they came: that much is lost
-    assert float((RectifiedFlow().at(t, x0.float()).sigma_t[:, 0] - t).abs().max()) == 0 < float((coarse[:, 0] - t).abs().max())
+    assert (
+        float((RectifiedFlow().at(t, x0.float()).sigma_t[:, 0] - t).abs().max())
+        == 0
+        < float((coarse[:, 0] - t).abs().max())
+    )
 
 
 # --- singular ends ---------------------------------------------------------------------------------------------------
@@ -265,7 +270,9 @@ def test_x0_from_eps_is_nan_where_the_state_is_pure_noise():
     for kind in ("eps", "score"):
         assert bool(RectifiedFlow().convert(x, kind, "x0", x, t).isnan().all())
     # a velocity still knows x0 there: x0 = x_t - t velocity
-    assert float(RectifiedFlow().convert(torch.tensor([[1.1]], dtype=torch.float64), "velocity", "x0", x, t)) == pytest.approx(0.4)
+    assert float(
+        RectifiedFlow().convert(torch.tensor([[1.1]], dtype=torch.float64), "velocity", "x0", x, t)
+    ) == pytest.approx(0.4)
 
 
 def test_infinite_noise_moves_to_the_end_of_every_finite_process():

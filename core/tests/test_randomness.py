@@ -48,7 +48,9 @@ def test_purposes_and_steps_are_uncorrelated():
     streams = [limbeck.rng(0, step).normal(purpose, (n,)) for step in (0, 1, 2) for purpose in ("noise", "eps", "t")]
     correlation = torch.corrcoef(torch.stack(streams)) - torch.eye(len(streams))
     assert float(correlation.abs().max()) < 5 / n**0.5
-    across = torch.stack([limbeck.rng(0, step).normal("noise", (1,))[0] for step in range(4000)])  # first draws of many steps
+    across = torch.stack(
+        [limbeck.rng(0, step).normal("noise", (1,))[0] for step in range(4000)]
+    )  # first draws of many steps
     assert abs(float(across.mean())) < 0.08 and float(across.std()) == pytest.approx(1, abs=0.06)
     assert abs(float((across[1:] * across[:-1]).mean())) < 0.08
 

@@ -4,6 +4,7 @@ import math
 import string
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,7 +32,6 @@ class NetOptions(Options):
     channels: tuple[int, ...] = (8, 16)
 
 
-HERE = f"{__name__}"
 COMPONENTS = [
     Component("objective", "toy_loss", "no_such_module:Loss", options="toy_options:LossOptions",
               needs=Needs(generator={"denoiser"}, teacher={"denoiser"})),
@@ -111,7 +111,9 @@ def test_a_copy_of_the_teacher_keeps_its_empty_options_and_others_are_completed(
 
 
 def test_a_resolved_recipe_dumps_and_reloads_identically(write):
-    recipe = recipes.load(write(BASE), ["teacher.guidance={scale: 2, interval: [0.1, 0.9]}", "sampling={use: walk, steps: 2}"])
+    recipe = recipes.load(
+        write(BASE), ["teacher.guidance={scale: 2, interval: [0.1, 0.9]}", "sampling={use: walk, steps: 2}"]
+    )
     again = recipes.load(write(recipe.to_yaml(), "again.yaml"))
     assert again == recipe and again.to_yaml() == recipe.to_yaml()
     assert again.teacher.guidance.interval == (0.1, 0.9)
@@ -122,7 +124,8 @@ def test_a_resolved_recipe_dumps_and_reloads_identically(write):
 
 def test_overrides_are_yaml_and_applied_last(write):
     name = write(BASE)
-    recipe = recipes.load(name, ["train.steps=300", "train.ema=[0.9, 0.99]", "teacher.guidance=1.5", "train.precision=no"],
+    recipe = recipes.load(name, ["train.steps=300", "train.ema=[0.9, 0.99]", "teacher.guidance=1.5",
+                                 "train.precision=no"],
                           train={"steps": 5, "batch_size": 7})  # fmt: skip
     assert (recipe.train.steps, recipe.train.batch_size) == (300, 7)
     assert recipe.train.ema == (0.9, 0.99) and recipe.teacher.guidance.scale == 1.5 and recipe.train.precision == "no"
@@ -169,14 +172,18 @@ def test_an_error_in_an_extended_file_names_that_file_and_line(write):
         ("steps: 20", "optimizer: adan", "my.yaml:8  train.optimizer", ["got 'adan'", "Did you mean 'adam'", "radam"]),
         ("lr: 2e-4", "lr: .nan", "my.yaml:9  train.lr", ["got nan"]),
         ("ema: 0.99", "ema: 1.0", "my.yaml:10  train.ema", ["got 1.0", "less than 1"]),
-        ("critic: {lr: 1e-3}", "critic: {lrr: 1}", "my.yaml:11  train.phases.critic.lrr", ["Did you mean 'lr'", "warmup"]),
-        ("use: toy_loss", "use: toy_los", "my.yaml:4  objective.use", ["no objective named 'toy_los'", "Did you mean 'toy_loss'"]),
+        ("critic: {lr: 1e-3}", "critic: {lrr: 1}", "my.yaml:11  train.phases.critic.lrr",
+         ["Did you mean 'lr'", "warmup"]),
+        ("use: toy_loss", "use: toy_los", "my.yaml:4  objective.use",
+         ["no objective named 'toy_los'", "Did you mean 'toy_loss'"]),
         ("  use: toy_loss\n", "", "my.yaml:3  objective.use", ["is required"]),
         ("critic_updates: 3", "critic_update: 3", "my.yaml:5  objective.critic_update",
          ["objective 'toy_loss' has no option 'critic_update'", "Did you mean 'critic_updates'"]),
-        ("critic_updates: 3", "critic_updates: many", "my.yaml:5  objective.critic_updates", ["got 'many'", "valid integer"]),
+        ("critic_updates: 3", "critic_updates: many", "my.yaml:5  objective.critic_updates",
+         ["got 'many'", "valid integer"]),
         ("data:", "dat:", "my.yaml:6  dat", ["unknown key", "Did you mean 'data'", "sampling"]),
-        ("teacher: {use: toy/toy}", "teacher: {use: toy/toy, guidance: much}", "my.yaml:1  teacher.guidance", ["got 'much'"]),
+        ("teacher: {use: toy/toy}", "teacher: {use: toy/toy, guidance: much}", "my.yaml:1  teacher.guidance",
+         ["got 'much'"]),
         ("[distance]", "[distanse]", "my.yaml:12  evaluate.metrics[0].use", ["Did you mean 'distance'"]),
         ("generator: {use: toy/toy}", "", "my.yaml:1  generator", ["is required"]),
         ("objective:", "objective: [", "my.yaml:5", ["not valid YAML"]),
@@ -214,7 +221,13 @@ def test_a_partner_that_lacks_an_ability_is_refused_with_who_offers_it(write):
     with pytest.raises(MissingAbility) as caught:
         recipes.load(write(BASE), ["objective.use=toy_map"])
     said = str(caught.value)
-    for part in ("'toy_map' needs of the generator", "flow_map: maps x_t to x_s", "'toy/toy' offers denoiser", "toy/mapper", "toy_loss"):
+    for part in (
+        "'toy_map' needs of the generator",
+        "flow_map: maps x_t to x_s",
+        "'toy/toy' offers denoiser",
+        "toy/mapper",
+        "toy_loss",
+    ):
         assert part in said
     assert recipes.load("my.yaml", ["objective.use=toy_map", "generator={use: mapper, init: random}"])
 
@@ -251,7 +264,9 @@ def test_a_mapping_is_a_recipe_and_keyword_blocks_join_it():
         recipes.load(recipe, train={"stesp": 3})
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "3\n", "null\n", "\x00", "a: \ud7ff\n\x01", "a: &x [*x]\n", "[" * 3000, "{a: " * 500])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n", "3\n", "null\n", "\x00", "a: \ud7ff\n\x01", "a: &x [*x]\n", "[" * 3000, "{a: " * 500]
+)
 def test_what_is_not_a_recipe_is_refused(write, text):
     with pytest.raises(RecipeError):
         recipes.load(write(text))
@@ -279,9 +294,13 @@ def test_a_run_folder_is_its_recipe(write):
     assert recipes.load("runs/mine").name == "my"
 
 
+@pytest.mark.skipif(
+    not find_spec("limbeck_image"), reason="needs limbeck-image, an installed plugin with torch behind it"
+)
 def test_checking_imports_neither_component_nor_torch(write):
     name = write(
-        "generator: image/digits\nteacher: image/digits\ndata: image/digits\nobjective: {use: dmd2, critic_updatess: 3}\n"
+        "generator: image/digits\nteacher: image/digits\ndata: image/digits\n"
+        "objective: {use: dmd2, critic_updatess: 3}\n"
     )
     code = (
         "import sys\nfrom limbeck import recipes\n"
@@ -306,10 +325,13 @@ def test_yaml_is_read_as_version_1_2():
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)
-    | st.sampled_from(["no", "on", "~", "1:30", "2e-4", "0x1f", "=", "<<", "- a", "null", "", " ", "1_000", "!x", "*a", "&a"])
+    | st.sampled_from(["no", "on", "~", "1:30", "2e-4", "0x1f", "=", "<<", "- a", "null", "", " ", "1_000",
+                       "!x", "*a", "&a"])
 )  # fmt: skip
 keys = st.text(max_size=8) | st.sampled_from(["on", "1", "null", "~", "true", "<<", "2e-4"])
-documents = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=12)
+documents = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -321,8 +343,9 @@ def test_what_is_dumped_reads_back_equal(data):
 # --- wrong YAML by the thousand --------------------------------------------------------------------------------------
 
 words = st.sampled_from(
-    [*recipes.Recipe.model_fields, "extends", "use", "steps", "lr", "guidance", "init", "metrics", "phases", "critic", "scale",
-     "interval", "ema", "betas", "checkpoint", "every", "toy_loss", "toy/toy", "walk", "distance", "critic_updates", "width"]
+    [*recipes.Recipe.model_fields, "extends", "use", "steps", "lr", "guidance", "init", "metrics", "phases",
+     "critic", "scale", "interval", "ema", "betas", "checkpoint", "every", "toy_loss", "toy/toy", "walk", "distance",
+     "critic_updates", "width"]
 )  # fmt: skip
 values = st.recursive(
     scalars | words,
@@ -365,7 +388,11 @@ def test_any_edit_of_a_good_file_is_a_recipe_or_a_limbeck_error(start, length, t
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(st.builds("{}={}".format, st.lists(words | keys, max_size=3).map(".".join), st.text(max_size=10)), max_size=3))
+@given(
+    st.lists(
+        st.builds("{}={}".format, st.lists(words | keys, max_size=3).map(".".join), st.text(max_size=10)), max_size=3
+    )
+)
 def test_any_override_is_applied_or_a_limbeck_error(overrides):
     base = recipe_text.parse(BASE, "base")[0]
     only_limbeck_errors(lambda: recipes.load(base, overrides))

@@ -25,7 +25,8 @@ from limbeck.manifest import Component, Needs, hookimpl
 LIMBECK_API = 1
 @hookimpl
 def components():
-    return [Component("objective", "{name}", "{module}_body:Thing", summary="a thing", needs=Needs(generator={{"denoiser"}}))]
+    return [Component("objective", "{name}", "{module}_body:Thing", summary="a thing",
+                      needs=Needs(generator={{"denoiser"}}))]
 """
 
 
@@ -42,7 +43,12 @@ def install(tmp_path, monkeypatch):
         module = dist.replace("-", "_")
         info = site / f"{module}-{version}.dist-info"
         info.mkdir(parents=True)
-        lines = ["Metadata-Version: 2.1", f"Name: {dist}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+        lines = [
+            "Metadata-Version: 2.1",
+            f"Name: {dist}",
+            f"Version: {version}",
+            *(f"Requires-Dist: {r}" for r in requires),
+        ]
         (info / "METADATA").write_text("\n".join(lines) + "\n")
         (info / "entry_points.txt").write_text(f"[limbeck.plugins]\n{name or module} = {module}_manifest\n")
         (site / f"{module}_manifest.py").write_text(textwrap.dedent(manifest))
@@ -326,7 +332,9 @@ def test_missing_abilities_are_listed_per_role_and_explained():
 
 def test_the_catalogue_is_a_mapping_of_cards_that_print_themselves():
     registry = Registry()
-    card = Component("objective", "carded", Annealed, summary="cools down", needs=Needs(generator={"denoiser"}), reference="A 2020")
+    card = Component(
+        "objective", "carded", Annealed, summary="cools down", needs=Needs(generator={"denoiser"}), reference="A 2020"
+    )
     with registry.register([card], name="toy"):
         assert "carded" in registry.objectives and "no_such" not in registry.objectives
         text = repr(registry.objectives["carded"])

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from limbeck.rollouts import Plan, prior_noise, rollout
 
 import limbeck
 from limbeck.denoiser import Denoiser
 from limbeck.interfaces import Prediction, Space
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
-from limbeck.rollout import Plan, prior_noise, rollout
 from limbeck.testing import FixedDraws, GaussianGenerator, GaussianPredictor, GaussianTeacher, TinyNetwork
 
 
@@ -105,7 +105,11 @@ def test_renoising_uses_the_noise_level_of_the_next_call(process):
     seen = []
     generator.register_forward_hook(lambda module, args, out: seen.append((args[0].detach(), args[1])))
     times = tuple(process.t_max * f for f in (1.0, 0.6, 0.2))
-    draws = {"noise": torch.randn(4, 2).double(), "renoise/0": torch.randn(4, 2).double(), "renoise/1": torch.randn(4, 2).double()}
+    draws = {
+        "noise": torch.randn(4, 2).double(),
+        "renoise/0": torch.randn(4, 2).double(),
+        "renoise/1": torch.randn(4, 2).double(),
+    }
     rollout(generator, None, plan=Plan(times), rng=FixedDraws(draws), batch_size=4)
     torch.testing.assert_close(seen[0][0], process.prior_std * draws["noise"])
     for k in (1, 2):
@@ -148,7 +152,9 @@ def test_prior_noise_is_as_wide_as_the_process_says():
 
 
 def test_conditions_reach_every_call_and_say_how_many_rows():
-    generator = GaussianGenerator(RectifiedFlow(), torch.zeros(2), 0.0, class_means=torch.tensor([[1.0, 1.0], [5.0, 5.0]]))
+    generator = GaussianGenerator(
+        RectifiedFlow(), torch.zeros(2), 0.0, class_means=torch.tensor([[1.0, 1.0], [5.0, 5.0]])
+    )
     value = rollout(generator, torch.tensor([1, 0, 1]), plan=Plan((1.0, 0.5)), rng=limbeck.rng(0)).value
     assert value.detach()[:, 0].tolist() == [5.0, 1.0, 5.0]
 

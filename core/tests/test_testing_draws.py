@@ -29,7 +29,9 @@ def test_parts_are_slices_of_what_was_given():
 
 
 def test_a_name_that_was_not_given_is_an_error_that_says_what_was():
-    with pytest.raises(KeyError, match=r"named 'eps' of shape \(4, 1\) was asked for; FixedDraws was given: 'noise', 't'"):
+    with pytest.raises(
+        KeyError, match=r"named 'eps' of shape \(4, 1\) was asked for; FixedDraws was given: 'noise', 't'"
+    ):
         FixedDraws({"t": torch.zeros(4), "noise": torch.zeros(4, 1)}).normal("eps", (4, 1))
     with pytest.raises(KeyError, match="integer named 'exit' below 4"):
         FixedDraws({}).shared_integer("exit", 4)
@@ -61,7 +63,7 @@ def test_the_rest_can_be_drawn_by_another_rng():
 def test_quadrature_is_exact_for_polynomials_of_degree_2n_minus_1(nodes):
     z, w = gauss_hermite(nodes)
     assert float(w.sum()) == pytest.approx(1, abs=1e-14) and bool((w > 0).all())
-    for degree in range(0, min(2 * nodes, 16)):
+    for degree in range(min(2 * nodes, 16)):
         moment = 0 if degree % 2 else math.prod(range(degree - 1, 0, -2))  # (degree - 1)!!
         assert float((w * z**degree).sum()) == pytest.approx(moment, rel=1e-11, abs=1e-9)
     assert bool((z.diff() > 0).all())
@@ -74,4 +76,6 @@ def test_a_quadrature_batch_averages_smooth_functions_exactly():
     got = average(torch.exp(nodes @ torch.tensor([0.5, -0.8], dtype=torch.float64)), weights)
     assert float(got) == pytest.approx(math.exp((0.25 + 0.64) / 2), rel=1e-12)
     # E cos(z1) z2^2 = exp(-1/2)
-    assert float(average(torch.cos(nodes[:, 0]) * nodes[:, 1] ** 2, weights)) == pytest.approx(math.exp(-0.5), rel=1e-12)
+    assert float(average(torch.cos(nodes[:, 0]) * nodes[:, 1] ** 2, weights)) == pytest.approx(
+        math.exp(-0.5), rel=1e-12
+    )

@@ -36,7 +36,9 @@ def setting(process, law, count=6):
     teacher = teachers(process)[law]
     cond = torch.arange(count) % 3 if teacher.classes else None
     t = torch.linspace(0.03, 0.97, count, dtype=torch.float64) * process.t_max
-    xt = process.at(t, MEAN.expand(count, 3)).alpha_t * MEAN + torch.linspace(-1, 2, 3 * count).double().reshape(count, 3)
+    xt = process.at(t, MEAN.expand(count, 3)).alpha_t * MEAN + torch.linspace(-1, 2, 3 * count).double().reshape(
+        count, 3
+    )
     return teacher, xt, t, cond
 
 
@@ -66,7 +68,9 @@ def test_x0_hat_is_the_posterior_mean_of_the_joint_gaussian(process, law):
     mean, c = teacher.mean_of(cond, xt), process.at(t, xt)
     for i in range(len(t)):
         a = c.alpha_t[i]
-        gain = torch.linalg.solve(a**2 * teacher.covariance + c.sigma_t[i] ** 2 * torch.eye(3).double(), a * teacher.covariance)
+        gain = torch.linalg.solve(
+            a**2 * teacher.covariance + c.sigma_t[i] ** 2 * torch.eye(3).double(), a * teacher.covariance
+        )
         m = mean[i if len(mean) > 1 else 0]
         torch.testing.assert_close(teacher.x0_hat(xt, t, cond)[i], m + (xt[i] - a * m) @ gain, rtol=1e-9, atol=1e-10)
     assert torch.equal(teacher(xt, t, cond).x0_hat, teacher.x0_hat(xt, t, cond))
@@ -80,7 +84,11 @@ def test_the_five_predictions_are_conversions_of_each_other(process, law):
     for given in KINDS:
         for wanted in KINDS:
             torch.testing.assert_close(
-                process.convert(said[given], given, wanted, xt, t), said[wanted], rtol=1e-8, atol=1e-9, msg=f"{given} {wanted}"
+                process.convert(said[given], given, wanted, xt, t),
+                said[wanted],
+                rtol=1e-8,
+                atol=1e-9,
+                msg=f"{given} {wanted}",
             )
     assert all(float(value.detach().abs().min()) > 0 for value in said.values())
 
@@ -93,7 +101,9 @@ def test_flow_map_solves_the_probability_flow(process, law):
     h = 1e-5 * process.t_max
     y = teacher.flow_map(xt, t, s, cond)
     slope = (teacher.flow_map(xt, t, s + h, cond) - teacher.flow_map(xt, t, s - h, cond)) / (2 * h)
-    torch.testing.assert_close(slope, teacher.velocity(y, s, cond), rtol=2e-5, atol=1e-6)  # error of the differences, h^2
+    torch.testing.assert_close(
+        slope, teacher.velocity(y, s, cond), rtol=2e-5, atol=1e-6
+    )  # error of the differences, h^2
     torch.testing.assert_close(teacher.flow_map(xt, t, t, cond), xt, rtol=1e-10, atol=1e-10)
     middle = teacher.flow_map(teacher.flow_map(xt, t, 0.7 * t, cond), 0.7 * t, s, cond)
     torch.testing.assert_close(middle, y, rtol=1e-9, atol=1e-10)
@@ -199,7 +209,8 @@ def test_a_factor_beside_guidance_moves_the_mean():
     exact = teacher.guided(3.5)
     torch.testing.assert_close(exact.means[0], torch.tensor([0.5 + 3.5 * 0.5, 0.25 + 3.5 * -1.25]).double())
     torch.testing.assert_close(Guided(teacher, 3.5)(x, t, cond).x0_hat, exact(x, t, cond).x0_hat)
-    # the convention cond + w (cond - uncond) is scale 1 + w: taken for the standard one it would miss by a whole difference
+    # the convention cond + w (cond - uncond) is scale 1 + w: taken for the standard one it would miss by a whole
+    # difference
     assert float((Guided(teacher, 2.5)(x, t, cond).x0_hat - exact(x, t, cond).x0_hat).abs().max()) > 0.3
 
 
@@ -307,7 +318,8 @@ def test_the_law_of_a_generator_is_its_perfect_critic():
         xt = process.add_noise(x0, z[:, 1:], t)
         critic = generator.law()
         loss = (w[:, None] * (critic(xt, t).x0_hat - x0) ** 2).sum()
-        # irreducible posterior variance: A^2 sigma^2 / (alpha^2 A^2 + sigma^2) = A^2 s^2 / (A^2 + s^2), s = sigma / alpha
+        # irreducible posterior variance: A^2 sigma^2 / (alpha^2 A^2 + sigma^2) = A^2 s^2 / (A^2 + s^2), s = sigma /
+        # alpha
         assert float(loss) == pytest.approx(0.36 * 1.21 / (0.36 + 1.21), rel=1e-9)
         gradient = torch.autograd.grad(loss, list(critic.parameters()))
         assert max(float(g.abs().max()) for g in gradient) < 1e-9

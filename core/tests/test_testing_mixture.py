@@ -47,7 +47,9 @@ def test_predictions_are_conversions_of_each_other(process):
     assert torch.equal(said["x0"], teacher(x, t).x0_hat)
     for given in KINDS:
         for wanted in KINDS:
-            torch.testing.assert_close(process.convert(said[given], given, wanted, x, t), said[wanted], rtol=1e-7, atol=1e-8)
+            torch.testing.assert_close(
+                process.convert(said[given], given, wanted, x, t), said[wanted], rtol=1e-7, atol=1e-8
+            )
 
 
 @every_process

@@ -5,13 +5,17 @@ import sys
 from pathlib import Path
 
 import torch
+
 from limbeck.engine import tensor_file
 
 sys.path.append(str(Path(__file__).parent))
 import engine_problem as problem
 
 # dropout draws by part, so without it; nothing else depends on how a batch is divided
-STILL = {"generator": {"use": "tiny_net", "init": "random", "dropout": 0.0}, "objective": {"use": "tiny_duel", "dropout": 0.0}}
+STILL = {
+    "generator": {"use": "tiny_net", "init": "random", "dropout": 0.0},
+    "objective": {"use": "tiny_duel", "dropout": 0.0},
+}
 
 
 def weights(folder, name="generator"):
@@ -28,7 +32,8 @@ def test_two_processes_with_accumulation_give_the_weights_of_one(tmp_path):
         one, two = ({k: v for k, v in w.items() if k != "calls"} for w in (one, two))
         for key in one:
             torch.testing.assert_close(two[key], one[key], rtol=0, atol=1e-5)
-    lines = [[json.loads(line) for line in open(tmp_path / run / "metrics.jsonl")] for run in ("one", "two")]
+    texts = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("one", "two")]
+    lines = [[json.loads(line) for line in text.splitlines()] for text in texts]
     assert len(lines[0]) == len(lines[1]) > 70
     for one, two in zip(*lines, strict=True):
         assert one.keys() == two.keys()

@@ -34,7 +34,7 @@ _LAZY = {
     "Teacher": "limbeck.interfaces",
     "Guided": "limbeck.guidance",
     "Denoiser": "limbeck.denoiser",
-    "Plan": "limbeck.rollout",
+    "Plan": "limbeck.rollouts",
     "Rng": "limbeck.randomness",
     "rng": "limbeck.randomness",
     # processes
@@ -55,8 +55,8 @@ _LAZY = {
     "objectives": "limbeck.registry",
 }
 
-# Modules that are public as such. They are not in the table: an attribute that shares its name with a submodule would be
-# the object before that submodule is imported and the module after.
+# Modules that are public as such. They are not in the table: an attribute that shares its name with a submodule would
+# be the object before that submodule is imported and the module after.
 _MODULES = ("registry", "rollout", "testing")
 
 __all__ = ["__version__", *_LAZY, *_MODULES]

@@ -106,11 +106,11 @@ def _train(
 
 def _refuse_existing(folder: Path, resume: bool, overwrite: bool) -> None:
     """Never guess what to do with a folder that already holds something."""
-    if not folder.exists() or resume and (not any_content(folder) or is_run(folder)):
+    if not folder.exists() or (resume and (not any_content(folder) or is_run(folder))):
         return
     if not folder.is_dir():
         raise RunExists(f"{folder} is a file; a run needs a folder. Choose another with --out DIR.")
-    if not any_content(folder) or overwrite and is_run(folder):
+    if not any_content(folder) or (overwrite and is_run(folder)):
         return
     if not is_run(folder):
         raise RunExists(f"{folder} holds files that are not a run; nothing was touched. Choose another with --out DIR.")

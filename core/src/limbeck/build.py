@@ -141,8 +141,8 @@ def _all_default(block: Any) -> bool:
     from limbeck.registry import registry
 
     try:
-        usual = registry.options_model("generator", block.use)().model_dump(mode="json")
-        given = registry.options_model("generator", block.use).model_validate(block.options).model_dump(mode="json")
+        model: Any = registry.options_model("generator", block.use)
+        usual, given = model().model_dump(mode="json"), model.model_validate(block.options).model_dump(mode="json")
     except ValueError:  # an option without a default was given
         return False
     return given == usual

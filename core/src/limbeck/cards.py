@@ -74,7 +74,8 @@ class Card:
                 continue
             for _, kind, block in recipe.blocks():
                 if kind == self.entry.component.kind and block.use in (
-                    self.entry.component.name, self.entry.qualified, f"{self.entry.distribution}/{self.entry.component.name}"
+                    self.entry.component.name, self.entry.qualified,
+                    f"{self.entry.distribution}/{self.entry.component.name}",
                 ):  # fmt: skip
                     found.append(entry.component.name)
                     break

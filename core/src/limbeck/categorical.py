@@ -149,18 +149,23 @@ class MaskedProcess(CategoricalProcess):
         super().__post_init__()
         if self.mask_id is None:
             object.__setattr__(self, "mask_id", self.vocab)
-        if not 0 <= self.mask_id <= self.vocab:
+        if not 0 <= self._mask <= self.vocab:
             raise ValueError(f"mask_id is a token id in [0, {self.vocab}] for a vocabulary of {self.vocab}; got {self.mask_id}")
 
     @property
+    def _mask(self) -> int:
+        """`mask_id`, which is a number once the process is made."""
+        return self.vocab if self.mask_id is None else self.mask_id
+
+    @property
     def states(self) -> int:
-        return max(self.vocab, self.mask_id + 1)
+        return max(self.vocab, self._mask + 1)
 
     def prior(self, dtype: torch.dtype = torch.float64) -> Tensor:
         return one_hot(torch.tensor(self.mask_id), self.states, dtype)
 
     def _replacement(self, u: Tensor) -> Tensor:
-        return torch.full(u.shape, self.mask_id, dtype=torch.int64, device=u.device)
+        return torch.full(u.shape, self._mask, dtype=torch.int64, device=u.device)
 
     def posterior(self, xt: Tensor, t: Tensor, s: Tensor, x0_probabilities: Tensor) -> Tensor:
         """A visible token stays; a mask is lifted with probability (alpha_s - alpha_t) / (1 - alpha_t), to x0_probabilities;
@@ -168,9 +173,9 @@ class MaskedProcess(CategoricalProcess):
         p = x0_probabilities
         alpha_t, alpha_s = self._at(t, 3, p.dtype), self._at(s, 3, p.dtype)
         lifted = (alpha_s - alpha_t) / torch.where(alpha_t < 1, 1 - alpha_t, 1.0)
-        mask = one_hot(torch.full_like(xt, self.mask_id), self.states, p.dtype)
+        mask = one_hot(torch.full_like(xt, self._mask), self.states, p.dtype)
         hidden = lifted * F.pad(p, (0, self.states - self.vocab)) + (1 - lifted) * mask
-        return torch.where((xt == self.mask_id).unsqueeze(-1), hidden, one_hot(xt, self.states, p.dtype))
+        return torch.where(xt.eq(self._mask).unsqueeze(-1), hidden, one_hot(xt, self.states, p.dtype))
 
     def nelbo_weight(self, t: Tensor) -> Tensor:
         """-d_alpha_t / (1 - alpha_t), the weight of a masked token's cross entropy in the bound, Sahoo et al. 2024, Eq. 10

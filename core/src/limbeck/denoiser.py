@@ -25,6 +25,8 @@ class Denoiser(Predictor):
         two_times: the network accepts s (flow maps); `xs` is then answered by the DDIM form of x0_hat(x_t, t, s).
     """
 
+    process: GaussianProcess
+
     def __init__(
         self,
         network: nn.Module,

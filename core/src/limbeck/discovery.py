@@ -20,7 +20,7 @@ from typing import Any
 import pluggy
 
 from limbeck.errors import RegistryError, did_you_mean
-from limbeck.hooks import HOOKS, HookSpecs
+from limbeck.hooks import HOOKS
 from limbeck.manifest import ABILITIES, KINDS, LIMBECK_API, Component, Needs
 
 GROUP = "limbeck.plugins"
@@ -31,8 +31,8 @@ TARGET = re.compile(r"[A-Za-z_][\w.]*:[\w./-]+")
 
 # A manifest is read whenever `limbeck plugins` or shell completion runs; importing one of these makes everybody wait.
 HEAVY = (
-    "torch", "diffusers", "transformers", "torchaudio", "torchvision", "sklearn", "scipy", "trimesh", "jax", "tensorflow",
-    "pandas", "matplotlib", "accelerate",
+    "torch", "diffusers", "transformers", "torchaudio", "torchvision", "sklearn", "scipy", "trimesh", "jax",
+    "tensorflow", "pandas", "matplotlib", "accelerate",
 )  # fmt: skip
 
 
@@ -84,7 +84,9 @@ def listed() -> list[Found]:
         name = dist.name if dist is not None else "?"
         version = dist.version if dist is not None else ""
         found.append(Found(point.name, point.value, name, version, tuple((dist and dist.requires) or ()), point))
-    return sorted(found, key=lambda f: (f.distribution != CORE, not f.distribution.startswith(f"{CORE}-"), f.distribution, f.name))
+    return sorted(
+        found, key=lambda f: (f.distribution != CORE, not f.distribution.startswith(f"{CORE}-"), f.distribution, f.name)
+    )
 
 
 def switched_off(name: str, distribution: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -93,7 +95,11 @@ def switched_off(name: str, distribution: str, environment: Mapping[str, str] = 
              ("LIMBECK_PLUGINS", "LIMBECK_DISABLE")}  # fmt: skip
     if {name, distribution} & set(words["LIMBECK_DISABLE"]):
         return "LIMBECK_DISABLE names it"
-    if "LIMBECK_PLUGINS" in environment and distribution != CORE and not {name, distribution} & set(words["LIMBECK_PLUGINS"]):
+    if (
+        "LIMBECK_PLUGINS" in environment
+        and distribution != CORE
+        and not {name, distribution} & set(words["LIMBECK_PLUGINS"])
+    ):
         return "LIMBECK_PLUGINS does not name it"
     return ""
 
@@ -157,7 +163,12 @@ def describe(manager: pluggy.PluginManager, found: Found, manifest: Any = None) 
         raise ManifestError("broken", said(error), import_fix(error, found)) from error
     row = replace(row, api=manifest.LIMBECK_API, components=tuple(kept), warnings=tuple(warnings))
     if problems:
-        row = replace(row, status="broken", reason="; ".join(problems), fix=f"pip install -U {found.distribution}, or ask its author")
+        row = replace(
+            row,
+            status="broken",
+            reason="; ".join(problems),
+            fix=f"pip install -U {found.distribution}, or ask its author",
+        )
     return row
 
 
@@ -181,7 +192,9 @@ def unknown_hooks(manifest: Any) -> list[str]:
 def valid_components(brought: Any) -> tuple[list[Component], list[str]]:
     """The usable components, and what is wrong with the others."""
     if not isinstance(brought, Iterable) or isinstance(brought, str | bytes | Mapping):
-        raise ManifestError("broken", f"components() returned {type(brought).__name__}; it must return a list of Component")
+        raise ManifestError(
+            "broken", f"components() returned {type(brought).__name__}; it must return a list of Component"
+        )
     kept: list[Component] = []
     problems: list[str] = []
     for component in brought:
@@ -206,7 +219,9 @@ def component_problem(component: Any) -> str:
         return f"{what}: a name is snake_case, without the plugin's prefix (`digits`, found as `image/digits`)"
     if isinstance(component.target, str) and not TARGET.fullmatch(component.target):
         return f"{what}: target must read 'module:attribute'; got {component.target!r}"
-    if component.options is not None and not (isinstance(component.options, str) and TARGET.fullmatch(component.options)):
+    if component.options is not None and not (
+        isinstance(component.options, str) and TARGET.fullmatch(component.options)
+    ):
         return f"{what}: options must read 'module:attribute'; got {component.options!r}"
     if not isinstance(component.needs, Needs):
         return f"{what}: needs must be limbeck.Needs(...); got {type(component.needs).__name__}"

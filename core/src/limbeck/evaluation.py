@@ -222,6 +222,8 @@ def _real(data: Data | None) -> Samples | None:
     if held_out is None or len(held_out) == 0:
         return None
     batch = held_out.batch(torch.arange(min(len(held_out), 10_000)))
+    if batch.x0 is None:
+        return None
     return Samples(batch.x0, batch.cond, held_out.space)
 
 

@@ -18,7 +18,7 @@ from limbeck.evaluation import write_json
 from limbeck.guidance import Guided
 from limbeck.interfaces import Predictor, Sampler, unwrap
 from limbeck.randomness import Rng
-from limbeck.rollout import rollout
+from limbeck.rollouts import rollout
 
 WEIGHTS, PROGRAM, CONFIG, CARD = "student.safetensors", "student.pt2", "config.json", "README.md"
 TOLERANCE = 1e-5  # largest difference between the program and the student, on samples of about unit size
@@ -147,7 +147,8 @@ class _Sampling(nn.Module):
     def __init__(self, network: Predictor, sampler: Sampler, steps: int, *, cond: Tensor | None):
         super().__init__()
         self.network, self.sampler, self.steps, self.conditional = network, sampler, steps, cond is not None
-        self.prior_std = network.process.prior_std
+        process: Any = network.process
+        self.prior_std = process.prior_std
         # times are worked out now: inside a trace they would be symbols
         plan = getattr(sampler, "plan", None)
         self.plan = plan(network.process, steps) if plan is not None else None

@@ -109,6 +109,6 @@ class Hooks:
         if failures:
             said = "\n".join(f"{who} raised in hook {hook!r}: {type(e).__name__}: {e}" for who, e in failures)
             raise HookError(
-                f"{said}\nFix it, remove the callback from the recipe, or switch a plugin off with LIMBECK_DISABLE=NAME."
+                f"{said}\nFix it, take the callback out of the recipe, or switch the plugin off: LIMBECK_DISABLE=NAME."
             ) from failures[0][1]
         return results

@@ -8,7 +8,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from limbeck.processes import GaussianProcess
     from limbeck.randomness import Rng
 
-    Process = GaussianProcess | CategoricalProcess
+    Process: TypeAlias = GaussianProcess | CategoricalProcess
 
 
 # --- values ----------------------------------------------------------------------------------------------------------

@@ -43,10 +43,9 @@ def _place(loc: Sequence[Any], data: Any, last_may_be_absent: bool) -> YamlPath:
     """The part of pydantic's location that is really in the data: unions and keys add words of their own."""
     path: list[str | int] = []
     for i, part in enumerate(loc):
-        if isinstance(data, dict) and part in data:
-            path.append(part)
-            data = data[part]
-        elif isinstance(data, list | tuple) and isinstance(part, int) and 0 <= part < len(data):
+        if (isinstance(data, dict) and part in data) or (
+            isinstance(data, list | tuple) and isinstance(part, int) and 0 <= part < len(data)
+        ):
             path.append(part)
             data = data[part]
         elif last_may_be_absent and i == len(loc) - 1 and isinstance(part, str):
@@ -113,9 +112,9 @@ def explain(
         texts.append(((*prefix, *path), " or ".join(shorter)))
     texts.sort(key=lambda text: where(text[0]).line or 0)
     (path, message), *rest = texts
-    for other, said in rest:
+    for other, text in rest:
         origin = where(other)
         place = f"{origin.source}:{origin.line}" if origin.line else origin.source
-        message += f"\n{place}  {dotted(other)}: {said}"
+        message += f"\n{place}  {dotted(other)}: {text}"
     origin = where(path)
     return OptionError(message, path=dotted(path), source=origin.source, line=origin.line)

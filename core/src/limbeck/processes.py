@@ -154,8 +154,8 @@ class GaussianProcess(ABC):
     # --- moving to another schedule ---
 
     def to(self, other: "GaussianProcess", xt: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The same state in another process: sigma/alpha fixes the time, x is rescaled; x0 and eps predictions carry over
-        unchanged. Returns (x, time) in `other`."""
+        """The same state in another process: sigma/alpha fixes the time, x is rescaled; x0 and eps predictions carry
+        over unchanged. Returns (x, time) in `other`."""
         time = other.time(self.sigma_edm(t))
         return xt * other.at(time, xt).alpha_t / self.at(t, xt).alpha_t, time
 
@@ -198,7 +198,9 @@ class VP(GaussianProcess):
         beta = self.beta_min + t * (self.beta_max - self.beta_min)
         alpha_t = torch.exp(-half)
         sigma_t = torch.sqrt(-torch.expm1(-2 * half))
-        return Coefficients(alpha_t, sigma_t, -0.5 * beta * alpha_t, _divide(0.5 * beta * alpha_t**2, sigma_t, math.inf))
+        return Coefficients(
+            alpha_t, sigma_t, -0.5 * beta * alpha_t, _divide(0.5 * beta * alpha_t**2, sigma_t, math.inf)
+        )
 
     def time(self, sigma_edm: Tensor) -> Tensor:
         half = 0.5 * torch.log1p(sigma_edm**2)  # = 1/2 int beta; positive root of the quadratic, without cancellation
@@ -273,8 +275,9 @@ def time_grid(
 ) -> Tensor:
     """Times t_max = t_0 > t_1 > ... > t_steps = t_min, (steps + 1,), float64.
 
-    uniform: equally spaced in t (shifted when the process says so); log_snr: equally spaced in log SNR between the noise
-    levels of `sigma_range`; karras: Karras et al. 2022, Eq. 5, with exponent `rho`. The last two end with t_min itself.
+    uniform: equally spaced in t (shifted when the process says so); log_snr: equally spaced in log SNR between the
+    noise levels of `sigma_range`; karras: Karras et al. 2022, Eq. 5, with exponent `rho`. The last two end with t_min
+    itself.
     """
     if steps < 1:
         raise ValueError(f"a grid needs at least one step; got {steps}")

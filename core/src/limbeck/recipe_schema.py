@@ -22,8 +22,8 @@ class Section(BaseModel):
 
 
 class Block(BaseModel):
-    """`{use: NAME, **options}`: a registered component and its options. A component given as a Python object is `object`;
-    `use` then only describes it."""
+    """`{use: NAME, **options}`: a registered component and its options. A component given as a Python object is
+    `object`; `use` then only describes it."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -54,18 +54,20 @@ def _guidance(value: Any) -> Any:
 
 class TeacherBlock(Block):
     guidance: Annotated[Guidance | None, BeforeValidator(_guidance)] = Field(
-        None, description="classifier-free guidance: a scale, or {scale, interval}"
+        default=None, description="classifier-free guidance: a scale, or {scale, interval}"
     )
 
 
 class GeneratorBlock(Block):
     init: str = Field(
-        "random", min_length=1, description="starting weights: teacher, random, a run folder or a .safetensors file"
+        default="random",
+        min_length=1,
+        description="starting weights: teacher, random, a run folder or a .safetensors file",
     )
 
 
 class SamplingBlock(Block):
-    steps: Count = Field(1, description="steps of the sampler")
+    steps: Count = Field(default=1, description="steps of the sampler")
 
 
 # --- sections --------------------------------------------------------------------------------------------------------
@@ -83,8 +85,8 @@ class PhaseOptions(Section):
 
 
 class Checkpoints(Section):
-    every: Count = Field(500, description="steps between checkpoints; the last step is always saved")
-    keep: Count = Field(2, description="how many of the newest to keep")
+    every: Count = Field(default=500, description="steps between checkpoints; the last step is always saved")
+    keep: Count = Field(default=2, description="how many of the newest to keep")
 
 
 def _list(value: Any) -> Any:
@@ -92,28 +94,30 @@ def _list(value: Any) -> Any:
 
 
 class Train(Section):
-    steps: Count = Field(1000, description="generator updates")
-    batch_size: Count = Field(64, description="global batch: all processes and accumulation together")
+    steps: Count = Field(default=1000, description="generator updates")
+    batch_size: Count = Field(default=64, description="global batch: all processes and accumulation together")
     lr: Positive = 1e-4
     optimizer: Literal["adamw", "adam", "radam", "sgd"] = "adamw"
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: NotNegative = 0.0
     schedule: Schedule = "constant"
-    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
-    clip: Positive | None = Field(None, description="largest gradient norm; null for no clipping")
-    accumulate: Count = Field(1, description="micro-batches per update")
+    warmup: int = Field(default=0, ge=0, description="steps of linear warm-up")
+    clip: Positive | None = Field(default=None, description="largest gradient norm; null for no clipping")
+    accumulate: Count = Field(default=1, description="micro-batches per update")
     ema: Annotated[tuple[Fraction, ...], BeforeValidator(_list)] = Field(
-        (), description="decay, or several; the first is used for evaluation and export; null for none"
+        default=(), description="decay, or several; the first is used for evaluation and export; null for none"
     )
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     phases: Mapping[str, PhaseOptions] = Field(default_factory=dict, description="differences by phase name")
     checkpoint: Checkpoints = Checkpoints()
     precision: Literal["no", "bf16", "fp16"] = "no"
     compile: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    log_every: Count = Field(10, description="steps between lines of metrics.jsonl")
-    trackers: Annotated[tuple[str, ...], BeforeValidator(_list)] = Field((), description="accelerate's trackers")
-    threads: Count | None = Field(None, description="torch's threads; null leaves them as they are")
+    log_every: Count = Field(default=10, description="steps between lines of metrics.jsonl")
+    trackers: Annotated[tuple[str, ...], BeforeValidator(_list)] = Field(
+        default=(), description="accelerate's trackers"
+    )
+    threads: Count | None = Field(default=None, description="torch's threads; null leaves them as they are")
 
 
 def _block(value: Any) -> Any:
@@ -121,20 +125,20 @@ def _block(value: Any) -> Any:
 
 
 class Evaluate(Section):
-    every: Count | None = Field(None, description="steps between evaluations; null: only at the end")
+    every: Count | None = Field(default=None, description="steps between evaluations; null: only at the end")
     samples: Count = 1000
     batch_size: Count = 256
     metrics: Annotated[tuple[Annotated[Block, BeforeValidator(_block)], ...], BeforeValidator(_list)] = ()
-    seed: int = Field(0, ge=0, lt=2**63)
-    compare: bool = Field(True, description="end with a table of teacher, teacher cut short, student")
-    grid: int = Field(64, ge=0, description="samples in the grids drawn while training; 0 for none")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    compare: bool = Field(default=True, description="end with a table of teacher, teacher cut short, student")
+    grid: int = Field(default=64, ge=0, description="samples in the grids drawn while training; 0 for none")
     teacher: Annotated[SamplingBlock | None, BeforeValidator(_block)] = Field(
-        None, description="how the teacher is sampled for comparison: {use: dpmpp_2m, steps: 20}"
+        default=None, description="how the teacher is sampled for comparison: {use: dpmpp_2m, steps: 20}"
     )
 
 
 class Report(Section):
-    write: bool = Field(True, description="write report.html at the end")
+    write: bool = Field(default=True, description="write report.html at the end")
     title: str | None = None
 
 
@@ -142,12 +146,16 @@ class Schema(Section):
     """The keys of a recipe."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="names the run's folder")
-    teacher: TeacherBlock | None = Field(None, description="what is distilled; absent in a pretraining recipe")
+    teacher: TeacherBlock | None = Field(default=None, description="what is distilled; absent in a pretraining recipe")
     generator: GeneratorBlock
     objective: Block
     data: Block | None = None
-    source: Block | None = Field(None, description="where batches come from; the objective's default when absent")
-    sampling: SamplingBlock | None = Field(None, description="how the student is sampled; the objective's default when absent")
+    source: Block | None = Field(
+        default=None, description="where batches come from; the objective's default when absent"
+    )
+    sampling: SamplingBlock | None = Field(
+        default=None, description="how the student is sampled; the objective's default when absent"
+    )
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     callbacks: Annotated[tuple[Annotated[Block, BeforeValidator(_block)], ...], BeforeValidator(_list)] = ()

@@ -48,7 +48,11 @@ RecipeDumper.add_representer(str, _text)
 _SCALARS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
 )
 for _tag, _pattern, _first in _SCALARS:
@@ -83,7 +87,8 @@ def _scalar(node: yaml.ScalarNode, where: OptionError) -> Any:
 
 class _Reader:
     def __init__(self, source: str):
-        self.source, self.nodes, self.origins = source, 0, {}
+        self.source, self.nodes = source, 0
+        self.origins: dict[YamlPath, Origin] = {}
 
     def error(self, message: str, path: YamlPath, line: int) -> OptionError:
         return OptionError(message, path=dotted(path), source=self.source, line=line)
@@ -103,16 +108,16 @@ class _Reader:
             data: dict[str, Any] = {}
             for key_node, value_node in node.value:
                 key, key_line = key_node.value, key_node.start_mark.line + 1
-                if not isinstance(key_node, yaml.ScalarNode) or not key_node.tag.endswith((":str", ":int", ":null", ":bool")):
+                if not isinstance(key_node, yaml.ScalarNode) or not key_node.tag.endswith(
+                    (":str", ":int", ":null", ":bool")
+                ):
                     raise self.error("a key must be a plain word", path, key_line)
                 if key in data:
                     raise self.error(f"key {key!r} is given twice; keep one", (*path, key), key_line)
                 data[key] = self.read(value_node, (*path, key), key_line, above)
             return data
         if isinstance(node, yaml.SequenceNode):
-            return [
-                self.read(item, (*path, i), item.start_mark.line + 1, above) for i, item in enumerate(node.value)
-            ]
+            return [self.read(item, (*path, i), item.start_mark.line + 1, above) for i, item in enumerate(node.value)]
         assert isinstance(node, yaml.ScalarNode)
         refused = self.error(f"tag {node.tag!r} is not allowed: recipes hold plain YAML values only", path, line)
         try:

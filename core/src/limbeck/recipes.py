@@ -51,7 +51,7 @@ class Recipe(Schema):
             yield ("callbacks", i), "callback", block
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `load` turns back into an equal recipe. A component given as an object leaves a placeholder."""
+        """Plain data that `load` turns back into an equal recipe. A component given as object leaves a placeholder."""
         data = self.model_dump(mode="json")
         for place, key in ((data["evaluate"], "metrics"), (data, "callbacks")):
             place[key] = [block["use"] if set(block) == {"use"} else block for block in place[key]]
@@ -112,7 +112,7 @@ class _Draft:
                     self.origins.update({p: o for p, o in origins.items() if p[: len(here)] == here})
 
     def _block(self, path: YamlPath, value: Any) -> Any:
-        """`objective: dmd2` means `{use: dmd2}`; an object that is neither text nor a mapping is the component itself."""
+        """`objective: dmd2` means `{use: dmd2}`; what is neither text nor a mapping is the component itself."""
         if path not in {(key,) for key in BLOCKS} | {("evaluate", "teacher")} or value is None:
             return value
         if isinstance(value, str):
@@ -144,7 +144,11 @@ class _Draft:
 
     def set_aside_objects(self) -> None:
         """Metrics and callbacks given as objects, in their lists."""
-        for place, path in ((self.data.get("evaluate"), ("evaluate", "metrics")), (self.data, ("callbacks",))):
+        places: tuple[tuple[Any, YamlPath], ...] = (
+            (self.data.get("evaluate"), ("evaluate", "metrics")),
+            (self.data, ("callbacks",)),
+        )
+        for place, path in places:
             items = place.get(path[-1]) if isinstance(place, dict) else None
             if isinstance(items, list | tuple):
                 place[path[-1]] = [
@@ -185,7 +189,9 @@ def _add_file(draft: _Draft, path: Path, above: tuple[str, ...]) -> None:
     data, origins = recipe_text.read(path, _shown(path))
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"holds {_brief(data)}"
-        raise RecipeError(f"{_shown(path)}: a recipe is a mapping of keys such as teacher, objective, train; this {what}")
+        raise RecipeError(
+            f"{_shown(path)}: a recipe is a mapping of keys such as teacher, objective, train; this {what}"
+        )
     _add(draft, data, origins, Origin(_shown(path)), path.parent, (*above, here))
 
 
@@ -310,7 +316,7 @@ def check(recipe: Recipe, *, resolve: bool = False) -> Recipe:
             for key in path[:-1]:
                 place = place[key]
             place[path[-1]] = {**block.model_dump(mode="json"), **options}
-    _check_abilities(recipe, {path[0]: entry for path, entry in entries.items() if len(path) == 1})
+    _check_abilities(recipe, {str(path[0]): entry for path, entry in entries.items() if len(path) == 1})
     draft = _Draft()
     draft.data, draft.origins = data, recipe._origins
     draft.objects = {path: block.object for path, _, block in recipe.blocks() if block.object is not None}

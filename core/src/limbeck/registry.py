@@ -99,7 +99,9 @@ class Registry:
         names = {row.name: row.distribution for row in rows if row.status in ("ok", "broken")}
         for found, manifest in self._extra.values():
             if found.name in names:
-                raise RegistryError(f"plugin name {found.name!r} is already taken by {names[found.name]}; choose another")
+                raise RegistryError(
+                    f"plugin name {found.name!r} is already taken by {names[found.name]}; choose another"
+                )
             rows.append(discovery.describe(self.manager, found, manifest))
         index: dict[tuple[str, str], list[Entry]] = {}
         for i, row in enumerate(rows):
@@ -159,7 +161,7 @@ class Registry:
     def implementations(self) -> list[tuple[str, Any]]:
         """(entry-point name, manifest) of every registered plugin: where hooks are found."""
         self.plugins()
-        return [(name.partition(":")[2] or name, plugin) for name, plugin in self.manager.list_name_plugin() if plugin]
+        return [(name.rpartition(":")[2], plugin) for name, plugin in self.manager.list_name_plugin() if plugin]
 
     def components(self, kind: str | None = None, modality: str | None = None) -> list[Entry]:
         """Everything described, sorted by kind and name. `modality` keeps those for it and those for any."""
@@ -192,7 +194,9 @@ class Registry:
         if entries:
             who = ", ".join(f"{e.distribution} {e.version}".strip() for e in entries)
             names = " or ".join(repr(e.qualified) for e in entries)
-            raise AmbiguousComponent(f"{kind} {name!r} is brought by {len(entries)} distributions: {who}. Write {names}.")
+            raise AmbiguousComponent(
+                f"{kind} {name!r} is brought by {len(entries)} distributions: {who}. Write {names}."
+            )
         raise UnknownComponent(self._unknown(kind, str(name)))
 
     def _unknown(self, kind: str, name: str) -> str:
@@ -204,7 +208,9 @@ class Registry:
         message += f"Known: {listing or 'none'} (limbeck list {kind if kind == 'data' else kind + 's'})."
         plugin = name.partition("/")[0] if "/" in name else ""
         for row in self.plugins():
-            if row.status != "ok" and (plugin in (row.name, row.distribution) or (not plugin and row.status != "disabled")):
+            if row.status != "ok" and (
+                plugin in (row.name, row.distribution) or (not plugin and row.status != "disabled")
+            ):
                 message += f"\n{row.distribution} is {row.status}: {row.reason}. {row.fix}"
         return message
 
@@ -239,7 +245,9 @@ class Registry:
         for part in attribute.split("."):
             if not hasattr(value, part):
                 near = did_you_mean(part, [n for n in dir(value) if not n.startswith("_")])
-                raise PluginLoadError(f"{start}:\n{module} has no attribute {attribute!r}. {near}Tell the plugin's author.")
+                raise PluginLoadError(
+                    f"{start}:\n{module} has no attribute {attribute!r}. {near}Tell the plugin's author."
+                )
             value = getattr(value, part)
         return value
 
@@ -254,13 +262,13 @@ class Registry:
             if path.is_file():
                 return path
         raise PluginLoadError(
-            f"{entry.distribution} {entry.version} names recipe {entry.component.name!r} but has no file {relative!r} in "
-            f"package {package!r}. Reinstall it: pip install --force-reinstall {entry.distribution}"
+            f"{entry.distribution} {entry.version} names recipe {entry.component.name!r} but has no file {relative!r} "
+            f"in package {package!r}. Reinstall it: pip install --force-reinstall {entry.distribution}"
         )
 
     # --- options and creation ---
 
-    def options_model(self, kind: str, name: str) -> type:
+    def options_model(self, kind: str, name: str) -> Any:
         """The pydantic model of the component's options: the one its manifest names, else the target's `Options`, else
         one derived from its signature."""
         entry = self.find(kind, name)
@@ -317,13 +325,11 @@ class Registry:
         teacher: Entry | None = None,
         data: Entry | None = None,
     ) -> list[tuple[str, str]]:
-        """(role, ability) of everything the objective needs and its partners cannot. No partner: everything is missing."""
+        """(role, ability) of everything the objective needs and its partners cannot; an absent partner can nothing."""
         partners = {"generator": generator, "teacher": teacher, "data": data}
-        return [
-            (role, word)
-            for role, words in self.needs_of(objective, options).by_role().items()
-            for word in sorted(words - (partners[role].component.can if partners[role] else frozenset()))
-        ]
+        can = {role: partner.component.can if partner else frozenset() for role, partner in partners.items()}
+        needs = self.needs_of(objective, options).by_role()
+        return [(role, word) for role, words in needs.items() for word in sorted(words - can[role])]
 
     def explain_missing(
         self, objective: Entry, missing: Sequence[tuple[str, str]], partners: Mapping[str, Entry | None]
@@ -340,14 +346,19 @@ class Registry:
             else:
                 lines.append(f"  {partner.qualified!r} offers {', '.join(sorted(partner.component.can)) or 'nothing'}.")
             offer = [e.qualified for e in self.components(role) if set(words) <= e.component.can]
-            lines.append(f"  {'These' if offer else 'No installed'} {role}s offer it" + (f": {', '.join(offer)}." if offer else "."))
+            lines.append(
+                f"  {'These' if offer else 'No installed'} {role}s offer it"
+                + (f": {', '.join(offer)}." if offer else ".")
+            )
         fits = [
             entry.component.name
             for entry in self.components("objective")
             if entry != objective and not self.missing(entry, None, *(partners.get(role) for role in ROLES))
         ]
         if fits:
-            lines.append(f"Objectives that work on these partners: {', '.join(fits[:12])}{', ...' if len(fits) > 12 else ''}.")
+            lines.append(
+                f"Objectives that work on these partners: {', '.join(fits[:12])}{', ...' if len(fits) > 12 else ''}."
+            )
         return "\n".join(lines)
 
     def catalogue(self, kind: str) -> "Catalogue":
@@ -358,7 +369,7 @@ class Registry:
         return self.catalogue("objective")
 
 
-def derived_options(target: Any, partners: Sequence[str] = ()) -> type:
+def derived_options(target: Any, partners: Sequence[str] = ()) -> Any:
     """A pydantic model of the keyword arguments of `target`, partners apart."""
     from typing import get_type_hints
 
@@ -384,7 +395,7 @@ def derived_options(target: Any, partners: Sequence[str] = ()) -> type:
     config = ConfigDict(frozen=True, extra="allow" if takes_any else "forbid", arbitrary_types_allowed=True,
                         protected_namespaces=())  # fmt: skip
     model = create_model(f"{getattr(target, '__name__', 'Derived')}Options", __config__=config, **fields)
-    model.derived_from_signature = True  # type: ignore[attr-defined]
+    model.derived_from_signature = True
     return model
 
 
@@ -426,6 +437,11 @@ components, modalities, options_model, validated = (
     registry.options_model,
     registry.validated,
 )
-missing, explain_missing, register, reload = registry.missing, registry.explain_missing, registry.register, registry.reload
+missing, explain_missing, register, reload = (
+    registry.missing,
+    registry.explain_missing,
+    registry.register,
+    registry.reload,
+)
 implementations, catalogue, needs_of = registry.implementations, registry.catalogue, registry.needs_of
 objectives = registry.objectives

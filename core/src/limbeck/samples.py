@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError
 from limbeck.guidance import Guided
-from limbeck.interfaces import Data, Sample, Sampler, Space, Teacher, unwrap
+from limbeck.interfaces import Data, Sample, Sampler, Space, unwrap
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck.rollout import prior_noise
+from limbeck.rollouts import prior_noise
 from limbeck.views import picture
 
 
@@ -158,7 +158,7 @@ class Generated:
 
 
 def generate(
-    network: Teacher,
+    network: Any,
     sampler: Sampler,
     *,
     steps: int,
@@ -172,7 +172,7 @@ def generate(
 
     Times are the median over batches of seconds per sample, after one batch to warm up, with the device synchronised.
     """
-    network = unwrap(network)
+    network = unwrap(network)  # a Teacher: has a process and a space
     device = device_of(network)
     noise = None
     if isinstance(network.process, GaussianProcess):

@@ -5,6 +5,7 @@ A view is `view(samples, cond, *, captions=None) -> Picture`, registered under t
 """
 
 import html
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ def picture(
         except UnknownComponent:
             view = vector
     return view(samples, cond, captions=captions)
+
+
+def grid_columns(count: int, cond: Any = None) -> int:
+    """Columns of a grid of `count` samples: one per class when labels take turns, so that a column shows one class;
+    otherwise a grid wider than high."""
+    if isinstance(cond, Tensor) and cond.ndim == 1 and not cond.is_floating_point() and len(cond) == count:
+        classes = len(cond.unique())
+        if 4 <= classes <= 20 and count > classes and torch.equal(cond[classes:], cond[:-classes]):
+            return classes
+    return min(count, max(1, math.ceil(math.sqrt(1.6 * count)))) or 1
 
 
 def vector(samples: Tensor, cond: Any = None, *, captions: Sequence[str] | None = None) -> Picture:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
 
+from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
 from limbeck_diffusion.distribution import (
     discriminator_loss,
     dmd_normaliser,
@@ -51,7 +51,9 @@ def test_an_undecided_discriminator_pays_two_log_two():
     torch.testing.assert_close(discriminator_loss(zero, zero), torch.full((4,), 2 * math.log(2)))
     assert non_saturating_loss(torch.tensor([2.0])).item() == pytest.approx(math.log1p(math.exp(-2.0)))
     # the right verdict is cheaper than the wrong one
-    assert discriminator_loss(torch.tensor(1.0), torch.tensor(-1.0)) < discriminator_loss(torch.tensor(-1.0), torch.tensor(1.0))
+    assert discriminator_loss(torch.tensor(1.0), torch.tensor(-1.0)) < discriminator_loss(
+        torch.tensor(-1.0), torch.tensor(1.0)
+    )
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda p: type(p).__name__)

@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from limbeck.denoiser import Denoiser
 from limbeck.guidance import Guided
 from limbeck.interfaces import Batch, Phase, Space
@@ -12,8 +14,6 @@ from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianMixtureTeacher, GaussianTeacher, gauss_hermite_batch
 from limbeck.testing.gaussian import GaussianGenerator
-from torch import nn
-
 from limbeck_diffusion.score_difference import DMD2
 
 GENERATOR = Phase("generator", ("generator",))
@@ -34,7 +34,9 @@ def at_one_time(process, t: float, nodes: int = 64):
     """All draws of a generator turn at time t as a weighted quadrature batch."""
     z, weight = gauss_hermite_batch(nodes, 2)
     u = torch.full((len(z),), t / process.t_max, dtype=torch.float64)
-    return FixedDraws({"noise": z[:, :1], "eps": z[:, 1:], "t": u}), Batch(weight=weight, cond=None, noise=None, x0=z[:, :1])
+    return FixedDraws({"noise": z[:, :1], "eps": z[:, 1:], "t": u}), Batch(
+        weight=weight, cond=None, noise=None, x0=z[:, :1]
+    )
 
 
 def generator_gradient(objective, generator, rng, batch):
@@ -108,7 +110,10 @@ def test_normaliser_divides_each_sample_by_its_distance_from_the_teachers_predic
     rng = FixedDraws({"noise": z, "eps": eps, "t": torch.tensor([0.5], dtype=torch.float64)})
     x0 = 0.7 + 0.6 * 0.3
     real = teacher.x0_hat(torch.tensor([[0.5 * x0 - 0.4]], dtype=torch.float64), torch.tensor([0.5])).item()
-    ratio = plain.loss(GENERATOR, Batch(x0=z), rng).terms["field"] / objective.loss(GENERATOR, Batch(x0=z), rng).terms["field"]
+    ratio = (
+        plain.loss(GENERATOR, Batch(x0=z), rng).terms["field"]
+        / objective.loss(GENERATOR, Batch(x0=z), rng).terms["field"]
+    )
     assert ratio.item() == pytest.approx(abs(x0 - real), rel=1e-5)
 
 
@@ -243,7 +248,9 @@ def test_the_two_time_scales_are_as_configured():
 def test_backward_simulation_calls_the_student_on_its_own_rollout_with_one_call_carrying_gradient():
     calls = []
     generator = toy(0)
-    generator.register_forward_hook(lambda module, args, out: calls.append((args[1][0].item(), torch.is_grad_enabled())))
+    generator.register_forward_hook(
+        lambda module, args, out: calls.append((args[1][0].item(), torch.is_grad_enabled()))
+    )
     objective = DMD2(steps=4)
     objective.setup(generator, toy(1).freeze())
     exits = set()

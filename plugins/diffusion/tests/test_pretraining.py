@@ -145,3 +145,19 @@ def test_training_finds_the_law_of_the_data(cls):
         objective.zero_grad()
     assert student.mean.item() == pytest.approx(0.7, abs=0.05)
     assert student.factor.abs().item() == pytest.approx(0.4, abs=0.05)
+
+
+@pytest.mark.parametrize("cls", [FlowMatching, Denoising])
+def test_parts_of_a_batch_average_to_the_loss_of_the_whole(cls):
+    teacher = GaussianTeacher(VP(), mean=0.0, std=1.0, class_means=torch.tensor([[1.0], [2.0]]))
+    x0, cond = Rng(0).normal("x", (8, 1)), torch.arange(8) % 2
+    objective = cls(label_dropout=0.5)
+    objective.setup(teacher)
+    whole = objective.loss(PHASE, Batch(x0=x0, cond=cond), Rng(0, 3, PHASE)).value
+    parts = [
+        objective.loss(
+            PHASE, Batch(x0=x0[4 * k :][:4], cond=cond[4 * k :][:4]), Rng(0, 3, PHASE, part=k, parts=2)
+        ).value
+        for k in range(2)
+    ]
+    torch.testing.assert_close(sum(parts) / 2, whole)

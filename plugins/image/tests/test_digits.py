@@ -2,7 +2,6 @@ import torch
 
 from limbeck_image.digits import Digits, scans
 
-
 HELD_OUT_LABELS = [7, 6, 3, 7, 7, 3, 2, 8, 9, 3, 2, 6]
 
 

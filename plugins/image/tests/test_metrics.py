@@ -32,7 +32,8 @@ def test_frechet_distance_of_commuting_gaussians_is_the_textbook_sum():
 
 
 def test_frechet_distance_is_the_cost_of_the_optimal_map_between_correlated_gaussians():
-    # y = T x with T symmetric positive definite is the optimal map from N(0, S) to N(0, T S T): cost tr((T - I) S (T - I))
+    # y = T x with T symmetric positive definite is the optimal map from N(0, S) to N(0, T S T): cost tr((T - I) S (T -
+    # I))
     g = torch.Generator().manual_seed(0)
     half, root = torch.randn(2, 6, 6, generator=g, dtype=torch.float64)
     covariance, transport = half @ half.T, root @ root.T / 6 + torch.eye(6).double()

@@ -67,10 +67,11 @@ def test_augmentation_moves_digits_a_little_and_keeps_the_range():
 
 
 def test_training_the_classifier_is_a_function_of_the_seed():
-    (first, accuracy), (second, _), (other, _) = train(0, epochs=2), train(0, epochs=2), train(1, epochs=2)
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    (first, _), (second, _), (other, _) = train(0, epochs=1), train(0, epochs=1), train(1, epochs=1)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
     assert not torch.equal(first.to_logits[2].weight, other.to_logits[2].weight)
-    assert accuracy > 0.7
 
 
 @pytest.mark.slow

@@ -7,20 +7,28 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `limbeck`: errors of ours are a message and an exit code, not a traceback (LIMBECK_DEBUG=1)."""
-    from limbeck.cli.app import build_app
     from limbeck.errors import LimbeckError
 
     arguments = split_resume(sys.argv[1:] if argv is None else argv)
     try:
-        build_app()(args=arguments, prog_name="limbeck")
-    except LimbeckError as error:
+        if [a for a in arguments if a != "--json"] in (["plugins"], ["plugins", "list"]) and not completing():
+            from limbeck.cli.plugin_table import print_plugins
+
+            print_plugins("--json" in arguments)  # without the half of the start-up that typer and pydantic take
+        else:
+            from limbeck.cli.app import build_app
+
+            build_app()(args=arguments, prog_name="limbeck")
+    except (LimbeckError, OSError) as error:
         if os.environ.get("LIMBECK_DEBUG", "") not in ("", "0"):
             raise
         complain(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        sys.exit(130)
+        sys.exit(error.exit_code if isinstance(error, LimbeckError) else 1)
+
+
+def completing() -> bool:
+    """Whether a shell asks for completions instead of running the command."""
+    return "_LIMBECK_COMPLETE" in os.environ
 
 
 def split_resume(arguments: Sequence[str]) -> list[str]:

@@ -13,8 +13,8 @@ EXIT_CODES = """Exit codes: 0 done; 1 another failure; 2 wrong recipe, option, n
 loaded or failed; 4 the output folder already holds a run; 5 torn or foreign checkpoint; 6 a loss or gradient was not
 finite; 130 interrupted, saved and ready to resume."""
 
-ENVIRONMENT = """Environment: LIMBECK_PLUGINS (allow-list), LIMBECK_DISABLE (deny-list), LIMBECK_STRICT=1 (plugin problems
-raise), LIMBECK_DEBUG=1 (tracebacks), NO_COLOR."""
+ENVIRONMENT = """Environment: LIMBECK_PLUGINS (allow-list), LIMBECK_DISABLE (deny-list), LIMBECK_STRICT=1 (plugin
+problems raise), LIMBECK_DEBUG=1 (tracebacks), NO_COLOR."""
 
 
 def _version(asked: bool) -> None:
@@ -26,7 +26,9 @@ def _version(asked: bool) -> None:
 
 
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Distil slow generative models into fast ones, in every modality, through plugins.
 

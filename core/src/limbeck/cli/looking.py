@@ -4,16 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
+from limbeck.cli.plugin_table import plural, print_plugins
 from limbeck.cli.tables import show, show_json
 from limbeck.errors import UnknownComponent, did_you_mean
 from limbeck.manifest import KINDS
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 On = Annotated[str | None, typer.Option("--on", metavar="MODALITY", help="Only what works on this modality.")]
-
-
-def plural(kind: str) -> str:
-    return kind if kind == "data" else f"{kind}s"
 
 
 def kind_of(word: str) -> str:
@@ -49,23 +46,7 @@ def known_modality(modality: str | None) -> str | None:
 
 # --- plugins ---------------------------------------------------------------------------------------------------------
 
-plugins_app = typer.Typer(help="Which plugins are installed, what they bring, and what is wrong with the others.")
-
-
-def brings(components: Any) -> str:
-    """`objectives 5, samplers 6`."""
-    counts: dict[str, int] = {}
-    for component in components:
-        counts[component.kind] = counts.get(component.kind, 0) + 1
-    return ", ".join(f"{plural(kind)} {counts[kind]}" for kind in KINDS if kind in counts)
-
-
-def row_json(row: Any) -> dict[str, Any]:
-    return {
-        "name": row.name, "distribution": row.distribution, "version": row.version, "api": row.api, "status": row.status,
-        "reason": row.reason, "fix": row.fix, "warnings": list(row.warnings),
-        "components": [{"kind": c.kind, "name": c.name} for c in row.components],
-    }  # fmt: skip
+plugins_app = typer.Typer()
 
 
 @plugins_app.callback(invoke_without_command=True)
@@ -91,30 +72,7 @@ def plugins_list(as_json: Json = False) -> None:
     Example:  limbeck plugins list --json
     Exit codes: 0.
     """
-    from limbeck.registry import registry
-
-    rows = registry.plugins()
-    if as_json:
-        show_json([row_json(row) for row in rows])
-        return
-    show(
-        ["name", "plugin", "version", "api", "status", "brings"],
-        [
-            [
-                row.distribution,
-                row.name,
-                row.version,
-                "-" if row.api is None else row.api,
-                row.status,
-                brings(row.components) if row.status == "ok" else f"{row.reason}. {row.fix}" if row.fix else row.reason,
-            ]
-            for row in rows
-        ],
-        empty="no plugins: pip install limbeck-diffusion limbeck-image",
-    )
-    warned = [row.distribution for row in rows if row.warnings]
-    if warned:
-        typer.echo(f"warnings for {', '.join(warned)}: limbeck plugins doctor", err=True)
+    print_plugins(as_json)
 
 
 @plugins_app.command("doctor")
@@ -282,7 +240,9 @@ def matrix_command(on: On = None, as_json: Json = False) -> None:
         show_json(rows)
         return
     columns = list(rows[0]) if rows else []
-    show([{"name": "objective"}.get(c, c) for c in columns], [list(row.values()) for row in rows], empty="no objectives")
+    show(
+        [{"name": "objective"}.get(c, c) for c in columns], [list(row.values()) for row in rows], empty="no objectives"
+    )
 
 
 def add(app: typer.Typer) -> None:

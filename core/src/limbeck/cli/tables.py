@@ -6,7 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-STYLES = {"ok": "green", "runs": "green", "broken": "red", "incompatible": "red", "duplicate": "yellow", "disabled": "dim"}
+STYLES = {
+    "ok": "green",
+    "runs": "green",
+    "broken": "red",
+    "incompatible": "red",
+    "duplicate": "yellow",
+    "disabled": "dim",
+}
 
 
 def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -15,14 +22,19 @@ def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip() for row in (columns, *rows)]
 
 
-def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str = "none", right: Sequence[str] = ()) -> None:
+def show(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str = "none", right: Sequence[str] = ()
+) -> None:
     """Print a table. `right` names the columns of numbers."""
     texts = [["" if value is None else str(value) for value in row] for row in rows]
     if not texts:
         print(empty)
     elif not sys.stdout.isatty():
         padded = [
-            [t.rjust(max(len(r[i]) for r in (columns, *texts))) if columns[i] in right else t for i, t in enumerate(row)]
+            [
+                t.rjust(max(len(r[i]) for r in (columns, *texts))) if columns[i] in right else t
+                for i, t in enumerate(row)
+            ]
             for row in (list(columns), *texts)
         ]
         print("\n".join(plain(padded[0], padded[1:])))
@@ -62,6 +74,12 @@ def number(value: Any) -> str:
         return "-"
     if isinstance(value, bool | str):
         return str(value)
-    if isinstance(value, int) or float(value).is_integer() and abs(value) < 1e6:
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
         return str(int(value)) if isinstance(value, int) else f"{value:.2f}"
-    return f"{value:.3f}" if 0.0995 <= abs(value) < 10 else f"{value:.4f}" if 0.001 <= abs(value) < 0.0995 else f"{value:.4g}"
+    return (
+        f"{value:.3f}"
+        if 0.0995 <= abs(value) < 10
+        else f"{value:.4f}"
+        if 0.001 <= abs(value) < 0.0995
+        else f"{value:.4g}"
+    )

@@ -45,7 +45,7 @@ def train(
     what: str, recipe: str, overrides: list[str] | None, out: Path | None, resume: bool, overwrite: bool, as_json: bool
 ) -> None:
     """Both `distill` and `pretrain`."""
-    from limbeck import api
+    from limbeck import api, recipes
 
     overrides = list(overrides or ())
     if resume and overrides and "=" not in overrides[0]:  # limbeck distill my.yaml --resume runs/x
@@ -58,8 +58,26 @@ def train(
     for text in overrides:
         if "=" not in text:
             raise RecipeError(f"{text!r} is not an override of the form path=value. Example: train.steps=300")
-    run = getattr(api, what)(recipe, overrides=overrides, out=out, resume=resume, overwrite=overwrite)
+    loaded = recipes.load(recipe, overrides)
+    if not as_json:
+        announce(loaded)
+    run = getattr(api, what)(loaded, out=out, resume=resume, overwrite=overwrite)
     finish(run, as_json, again=f"limbeck {what} {recipe}")
+
+
+def announce(recipe: Any) -> None:
+    """What is about to be done, on standard error: standard output is for results."""
+    objective = recipe.objective.use
+    if recipe.teacher is not None:
+        guided = f", guidance {recipe.teacher.guidance.scale:g}" if recipe.teacher.guidance else ""
+        typer.echo(f"  teacher   {recipe.teacher.use}{guided}", err=True)
+        typer.echo(
+            f"  student   {recipe.generator.use} from {recipe.generator.init}     objective {objective}", err=True
+        )
+    else:
+        typer.echo(
+            f"  training  {recipe.generator.use} from {recipe.generator.init}     objective {objective}", err=True
+        )
 
 
 def finish(run: Any, as_json: bool, again: str = "") -> None:
@@ -87,7 +105,9 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"rows": [], "better": {}}
     except (OSError, ValueError) as error:
-        raise LimbeckError(f"{folder / 'evaluation.json'} cannot be read: {error}. Make it again: limbeck evaluate {folder}") from None
+        raise LimbeckError(
+            f"{folder / 'evaluation.json'} cannot be read: {error}. Make it again: limbeck evaluate {folder}"
+        ) from None
     return found if isinstance(found, dict) else {"rows": found, "better": {}}
 
 
@@ -128,7 +148,8 @@ def distill_command(
       limbeck distill digits_dmd2 train.steps=300 teacher.guidance=1.5 --out runs/short
       limbeck distill my.yaml --resume
       limbeck distill --resume runs/digits_dmd2 train.lr=2e-4
-    Exit codes: 0 done; 2 wrong recipe; 3 plugin failed; 4 folder holds a run; 5 bad checkpoint; 6 not finite; 130 Ctrl-C.
+    Exit codes: 0 done; 2 wrong recipe; 3 plugin failed; 4 folder holds a run; 5 bad checkpoint;
+    6 loss or gradient not finite; 130 Ctrl-C.
     """
     train("distill", recipe, overrides, out, resume, overwrite, as_json)
 
@@ -148,7 +169,8 @@ def pretrain_command(
       limbeck pretrain digits_teacher
       limbeck pretrain digits_teacher train.steps=300 --out runs/short
       limbeck pretrain --resume runs/digits_teacher
-    Exit codes: 0 done; 2 wrong recipe; 3 plugin failed; 4 folder holds a run; 5 bad checkpoint; 6 not finite; 130 Ctrl-C.
+    Exit codes: 0 done; 2 wrong recipe; 3 plugin failed; 4 folder holds a run; 5 bad checkpoint;
+    6 loss or gradient not finite; 130 Ctrl-C.
     """
     train("pretrain", recipe, overrides, out, resume, overwrite, as_json)
 
@@ -156,10 +178,14 @@ def pretrain_command(
 def sample_command(
     run: RunArgument,
     n: Annotated[int, typer.Option("-n", "--count", min=1, help="How many samples.")] = 64,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; its suffix decides the format.")] = Path("samples.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; its suffix decides the format.")] = Path(
+        "samples.png"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same samples.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler. Default: as the recipe says.")] = None,
-    cond: Annotated[str | None, typer.Option(help="Condition: a value, or several in brackets. Default: drawn from the data.")] = None,
+    cond: Annotated[
+        str | None, typer.Option(help="Condition: a value, or several in brackets. Default: drawn from the data.")
+    ] = None,
 ) -> None:
     """Draw samples from a run's student.
 
@@ -202,7 +228,9 @@ def complete_exporter(incomplete: str) -> list[str]:
 def export_command(
     run: RunArgument,
     directory: Annotated[Path, typer.Argument(help="Folder to write.", metavar="DIR")],
-    to: Annotated[str, typer.Option("--to", help="An exporter: limbeck list exporters.", autocompletion=complete_exporter)] = "torch",
+    to: Annotated[
+        str, typer.Option("--to", help="An exporter: limbeck list exporters.", autocompletion=complete_exporter)
+    ] = "torch",
     as_json: Json = False,
 ) -> None:
     """Write a run's student as an ordinary artefact that loads without Limbeck.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from limbeck.errors import RecipeError
+from limbeck.errors import RecipeError, did_you_mean
 from limbeck.interfaces import Objective
 
 
@@ -24,16 +24,14 @@ class Place:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
+        check_trackers(trackers)
         # precision belongs to a run, and accelerate remembers it for the whole Python process
         AcceleratorState._reset_state()
-        try:
-            self.accelerator = Accelerator(mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder)
-        except ValueError as error:
-            if precision == "no":
-                raise
+        self.accelerator = Accelerator(mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder)
+        if precision == "fp16" and self.accelerator.scaler is None:  # accelerate would compute in float32, in silence
             raise RecipeError(
-                f"train.precision: {precision} does not work on this device ({error}). Allowed here: no, bf16"
-            ) from error
+                f"train.precision: fp16 needs a GPU; this is {self.accelerator.device}. Allowed: no, bf16"
+            )
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
         self.world: int = self.accelerator.num_processes
@@ -54,6 +52,23 @@ class Place:
     def wait(self) -> None:
         if self.world > 1:
             self.accelerator.wait_for_everyone()
+
+
+def check_trackers(trackers: Sequence[str]) -> None:
+    """accelerate leaves out what is not installed without a word."""
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    available = {str(getattr(name, "value", name)) for name in get_available_trackers()}
+    for name in trackers:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
+            raise RecipeError(
+                f"train.trackers: no tracker '{name}'. {did_you_mean(name, LOGGER_TYPE_TO_CLASS)}Known: {known}"
+            )
+        if name not in available:
+            raise RecipeError(
+                f"train.trackers: '{name}' is not installed. Install it (pip install {name}), or leave it out"
+            )
 
 
 def wrap_roles(objective: Objective, place: Place) -> dict[str, nn.Module]:
@@ -79,5 +94,5 @@ def without_sync(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Gradients pile up locally: every micro-step of an accumulation but the last."""
     with ExitStack() as stack:
         for module in modules:
-            stack.enter_context(module.no_sync())
+            stack.enter_context(module.no_sync())  # type: ignore[operator]
         yield

@@ -11,25 +11,24 @@ import torch
 from torch import Tensor
 
 from limbeck.engine import checkpoint, tensor_file
-from limbeck.interfaces import Batch, Loss
+from limbeck.interfaces import Batch, Loss, Phase
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One update that must not be made. `term` is a term of the loss, 'loss', or the gradient of a parameter."""
+    """One update that must not be made. `term` is a term of the loss, the loss, or the gradient of a parameter."""
 
     step: int
-    phase: str
-    repeat: int
+    phase: Phase
     term: str
     value: float
     bad_samples: int | None  # None: unknown
-    samples: int
-    data: tuple[str, ...]  # fields of the batch that are not finite themselves
+    batch: Batch
 
     def sentence(self) -> str:
-        many = f"in {self.bad_samples} of {self.samples} samples" if self.bad_samples else f"(batch of {self.samples})"
-        return f"step {self.step}, phase {self.phase}: {self.term} is not finite ({self.value}) {many}."
+        samples = len(self.batch)
+        many = f"in {self.bad_samples} of {samples} samples" if self.bad_samples else f"(batch of {samples})"
+        return f"step {self.step}, phase {self.phase.name}: {self.term} is not finite ({self.value}) {many}."
 
 
 def failing_term(loss: Loss) -> tuple[str, float] | None:
@@ -71,19 +70,19 @@ def bad_fields(batch: Batch) -> tuple[str, ...]:
 
 
 def keep_evidence(
-    folder: Path, failure: Failure, batch: Batch, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+    folder: Path, failure: Failure, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
 ) -> Path:
-    """Write batch, states and reason to failures/step-XXXXXX, with a manifest like a checkpoint's."""
+    """Write batch, states and reason to failures/step-XXXXXX."""
     target = folder / "failures" / checkpoint.name_of(failure.step)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    values = {f.name: getattr(failure.batch, f.name) for f in fields(failure.batch)}
     held = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     checkpoint.write_file(target / "batch.safetensors", tensor_file.pieces(held))
     reason = {
-        "step": failure.step, "index": failure.step - 1, "phase": failure.phase, "repeat": failure.repeat,
+        "step": failure.step, "index": failure.step - 1, "phase": failure.phase.name, "repeat": failure.phase.repeat,
         "term": failure.term, "value": str(failure.value), "bad_samples": failure.bad_samples,
-        "samples": failure.samples, "not_finite_in_batch": list(failure.data), **state,
+        "samples": len(failure.batch), "not_finite_in_batch": list(bad_fields(failure.batch)), **state,
     }  # fmt: skip
     (target / "reason.json").write_text(json.dumps(reason, indent=2) + "\n", encoding="utf-8")
     for stem, content in tensors.items():
@@ -93,8 +92,9 @@ def keep_evidence(
 
 def causes(failure: Failure, lr: float, train: Any) -> str:
     """What it may have been, the likeliest first."""
-    if failure.data:
-        return f"cause: the batch itself is not finite ({', '.join(failure.data)}). Look at the data."
+    data = bad_fields(failure.batch)
+    if data:
+        return f"cause: the batch itself is not finite ({', '.join(data)}). Look at the data."
     found = [f"learning rate {lr:g}"]
     if train.clip is None:
         found.append("no gradient clipping (train.clip=1.0)")

@@ -6,7 +6,6 @@ A step n (from 1, as logs and folders count) is index n - 1 of `objective.phases
 import errno
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -15,22 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from limbeck.engine import checkpoint, failures, states
-from limbeck.engine.distributed import Place, without_sync, wrap_roles
+from limbeck.engine.distributed import Place, wrap_roles
 from limbeck.engine.ema import EMA
 from limbeck.engine.interrupt import Interrupts
-from limbeck.engine.metrics_log import Lines
-from limbeck.engine.optimizers import Player, gradient_norm
+from limbeck.engine.metrics_log import Lines, Notes, by_name
 from limbeck.engine.progress import Progress
 from limbeck.engine.run_record import RunRecord, differences
+from limbeck.engine.updates import MOST_SKIPS, Turn, Updates
 from limbeck.errors import HookError, Interrupted, LimbeckError, NonFinite, RecipeError, RunExists, did_you_mean
-from limbeck.interfaces import Batch, Loss, Phase
-from limbeck.randomness import Rng
-
-Done = list[tuple[Rng, Batch, Loss]]  # the micro-steps of one turn
-MOST_SKIPS = 50  # updates skipped in a row before a run is given up
 
 
 def train(built: Any, run_folder: str | os.PathLike, *, resume: bool = False, progress: bool = True) -> None:
@@ -49,14 +42,10 @@ class _Training:
     """One run of the engine. `step` is the number of steps taken."""
 
     def __init__(self, built: Any, folder: Path, resume: bool, progress: bool):
-        self.built, self.recipe, self.objective, self.source = built, built.recipe, built.objective, built.source
+        self.built, self.recipe, self.objective = built, built.recipe, built.objective
         self.options = built.recipe.train
         self.folder, self.resume, self.wants_progress = folder, resume, progress
         self.step = self.start = 0
-        self.waiting: dict[str, dict[str, Tensor]] = {}
-        self.players: dict[str, Player] = {}
-        self.focused: tuple[str, tuple[str, ...]] | None = None
-        self.skips = 0
         self.seconds_before = 0.0
 
     # --- around the loop ---
@@ -65,7 +54,7 @@ class _Training:
         if self.options.threads is not None:
             torch.set_num_threads(self.options.threads)
         self.place = Place(self.options.precision, self.options.trackers, self.folder)
-        self._split_batch()
+        self._check_batch_size()
         self._check_phases()
         self.record = RunRecord(self.folder)
         self._open_folder()
@@ -94,15 +83,13 @@ class _Training:
         finally:
             self._close(status)
 
-    def _split_batch(self) -> None:
-        self.accumulate = self.options.accumulate
-        self.parts = self.place.world * self.accumulate
-        if self.options.batch_size % self.parts:
+    def _check_batch_size(self) -> None:
+        parts = self.place.world * self.options.accumulate
+        if self.options.batch_size % parts:
             raise RecipeError(
-                f"train.batch_size {self.options.batch_size} cannot be split evenly into {self.parts} parts "
-                f"({self.place.world} processes x train.accumulate {self.accumulate}). Use a multiple of {self.parts}"
+                f"train.batch_size {self.options.batch_size} cannot be split evenly into {parts} parts "
+                f"({self.place.world} processes x {self.options.accumulate} micro-batches). Use a multiple of {parts}"
             )
-        self.rows = self.options.batch_size // self.parts
 
     def _check_phases(self) -> None:
         """A misspelt name under train.phases would otherwise do nothing, in silence."""
@@ -153,6 +140,7 @@ class _Training:
             if "generator" not in self.roles:
                 raise RecipeError(f"train.ema averages role 'generator'; the objective has only {sorted(self.roles)}")
             self.ema = EMA(self.roles["generator"], self.options.ema)
+        self.updates = Updates(self.objective, built.source, self.options, place, wrapped=self.wrapped, ema=self.ema)
 
     def _restore(self) -> checkpoint.Checkpoint | None:
         folder = self.folder / "checkpoints"
@@ -164,7 +152,7 @@ class _Training:
             return None
         if refused:
             self._say(f"  going on from the last good one, {found.path.name}")
-        self.waiting = states.give_back(found, self.objective, self.ema)
+        self.updates.waiting = states.give_back(found, self.objective, self.ema)
         if self.place.scaler is not None and found.state.get("scaler"):
             self.place.scaler.load_state_dict(found.state["scaler"])
         self.step = self.start = found.step
@@ -175,7 +163,7 @@ class _Training:
 
     def _open_logs(self, state: Mapping[str, Any]) -> None:
         self.lines = self.timings = None
-        self.terms: list[tuple[dict[str, Any], list[str], Tensor]] = []
+        self.notes = Notes(self.place)
         self.seconds_before = float(state.get("seconds", 0.0))
         if not self.place.main:
             return
@@ -202,7 +190,7 @@ class _Training:
         self.bar.close(self.step)
         if self.place.main:
             try:
-                self._flush_terms()
+                self._write_notes()
                 for log in (self.lines, self.timings):
                     if log is not None:
                         log.flush()
@@ -242,7 +230,11 @@ class _Training:
             index = self.step
             logged = index == 0 or (index + 1) % log_every == 0
             for phase in self.objective.phases(index):
-                self._turn(index, phase, logged)
+                turn = self.updates.make(index, phase)
+                if turn.failure is not None:
+                    self._report_failure(turn, turn.failure)
+                if logged:
+                    self.notes.add(index + 1, turn)
             self.step += 1
             last = self.step == steps
             if logged or self.hears_steps:
@@ -257,172 +249,46 @@ class _Training:
             if due:
                 self._evaluate()
 
-    def _turn(self, index: int, phase: Phase, logged: bool) -> None:
-        """One player's update: batches, loss, gradients, guard, step."""
-        player = self.players.get(phase.name) or self._new_player(phase)
-        if self.focused != (phase.name, phase.roles):
-            self.objective.focus(phase)
-            self.focused = (phase.name, phase.roles)
-        place, scaler = self.place, self.place.scaler
-        done: Done = []
-        for micro in range(self.accumulate):
-            rng = self._rng(index, phase, place.rank * self.accumulate + micro, self.parts)
-            rng.seed_globally()
-            batch = self.source.batch(self.rows, rng)
-            if place.device.type != "cpu":
-                batch = batch.to(place.device)
-            silent = self.wrapped and micro < self.accumulate - 1
-            with without_sync([self.wrapped[r] for r in phase.roles]) if silent else nullcontext():
-                with place.autocast() if place.mixed else nullcontext():
-                    loss = self.objective.loss(phase, batch, rng)
-                if not loss.value.requires_grad:
-                    raise LimbeckError(
-                        f"phase '{phase.name}': the loss does not depend on what this phase trains ({phase.roles}). "
-                        "Is the network detached, or called through another role?"
-                    )
-                # averages of parts are averaged; weights that sum to one over the global batch make parts add up
-                share = 1.0 / self.accumulate if batch.weight is None else float(place.world)
-                value = loss.value * share if share != 1.0 else loss.value
-                (scaler.scale(value) if scaler is not None else value).backward()
-            done.append((rng, batch, Loss(loss.value.detach(), loss.terms)))
-        if scaler is not None:
-            scaler.unscale_(player.optimizer)
-        gradients = player.gradients()
-        norm = gradient_norm(gradients) if gradients else torch.zeros((), device=place.device)
-        if not self._all_finite(done, norm, scaler):
-            self._not_finite(index, phase, player, done)
-            player.clear_gradients()
-            if logged:
-                self._note(index, phase, player, done, norm, skipped=True)
-            return
-        self.skips = 0
-        player.clip_gradients(gradients, norm)
-        player.set_lr(index)
-        if scaler is not None:
-            scaler.step(player.optimizer)
-            scaler.update()
-        else:
-            player.optimizer.step()
-        player.clear_gradients()
-        if self.ema is not None and "generator" in phase.roles:
-            self.ema.update()
-        if logged:
-            self._note(index, phase, player, done, norm)
-
-    def _rng(self, index: int, phase: Phase, part: int, parts: int) -> Rng:
-        return Rng(self.options.seed, index, phase, part=part, parts=parts, device=self.place.device)
-
-    def _new_player(self, phase: Phase) -> Player:
-        player = self.players[phase.name] = Player(phase, self.roles, self.options)
-        if phase.name in self.waiting:
-            player.load_state_dict(self.waiting.pop(phase.name), f"optimizer-{phase.name}.safetensors")
-        return player
-
     # --- the guard ---
 
-    def _all_finite(self, done: Done, norm: Tensor, scaler: Any) -> bool:
-        """One look at the device per update. With loss scaling a gradient that overflows is the scaler's business."""
-        total = done[0][2].value if len(done) == 1 else torch.stack([loss.value for _, _, loss in done]).sum()
-        if scaler is None:
-            total = total + norm
-        if self.place.world > 1:
-            total = self.place.sum((~torch.isfinite(total)).float())
-            return float(total) == 0.0
-        return math.isfinite(float(total))
-
-    def _not_finite(self, index: int, phase: Phase, player: Player, done: Done) -> None:
-        """Save the evidence and stop, or count the skip."""
-        self.skips += 1
-        stops = self.options.on_nonfinite == "stop" or self.skips >= MOST_SKIPS
-        if not stops and self.skips > 1:
-            return
-        failure, batch = self._diagnose(index, phase, player, done)
+    def _report_failure(self, turn: Turn, failure: failures.Failure) -> None:
+        """Save the evidence, then stop, or say that the update is skipped."""
         where = None
         if self.place.main:
-            tensors = states.gather(self.objective, self.players, self.waiting, self.ema)
+            tensors = states.gather(self.objective, self.updates.players, self.updates.waiting, self.ema)
             try:
-                where = failures.keep_evidence(self.folder, failure, batch, tensors, {"seed": self.options.seed})
+                where = failures.keep_evidence(self.folder, failure, tensors, {"seed": self.options.seed})
             except OSError as error:
                 self._say(f"  (batch and states could not be saved: {error})")
         good = checkpoint.listed(self.folder / "checkpoints")
-        message = f"{failure.sentence()}\n"
-        if where is not None:
-            message += f"  saved: {where} (batch, states). "
-        message += f"Last good checkpoint: {good[-1].name if good else 'none yet'}.\n"
-        message += f"  {failures.causes(failure, player.lr, self.options)}"
-        if not stops:
-            self._say(f"  {message}\n  this update is skipped (train.on_nonfinite=skip)")
-            return
-        if self.skips >= MOST_SKIPS:
-            message += f"\n  {MOST_SKIPS} updates in a row were not finite: skipping does not help."
-        raise NonFinite(f"{message}\n  resume: {self._command()} train.lr={player.lr / 10:g}")
-
-    def _diagnose(self, index: int, phase: Phase, player: Player, done: Done) -> tuple[failures.Failure, Batch]:
-        rng, batch, term = done[-1][0], done[-1][1], None
-        for rng_, batch_, loss in done:
-            term = failures.failing_term(loss)
-            if term is not None:
-                rng, batch = rng_, batch_
-                break
-        by_gradient = term is None
-        name, value = term or failures.failing_gradient(player.names, player.parameters)
-        self.objective.bind(self.roles)  # one process looks at its own batch: no collective may wait for others
-
-        def is_bad(i: int, one: Batch) -> bool:
-            again = self._rng(index, phase, rng.part * len(batch) + i, rng.parts * len(batch))
-            with self.place.autocast() if self.place.mixed else nullcontext():
-                loss = self.objective.loss(phase, one, again)
-            if not by_gradient:
-                return failures.failing_term(loss) is not None
-            player.clear_gradients()
-            loss.value.backward()
-            return not math.isfinite(float(gradient_norm(player.gradients())))
-
-        with torch.enable_grad():
-            count = failures.bad_rows(batch, is_bad)
-        player.clear_gradients()
-        if self.wrapped:
-            self.objective.bind(self.wrapped)
-        data = failures.bad_fields(batch)
-        found = failures.Failure(self.step + 1, phase.name, phase.repeat, name, value, count, len(batch), data)
-        return found, batch
+        saved = f"saved: {where} (batch, states). " if where is not None else ""
+        message = (
+            f"{failure.sentence()}\n  {saved}Last good checkpoint: {good[-1].name if good else 'none yet'}.\n"
+            f"  {failures.causes(failure, turn.player.lr, self.options)}"
+        )
+        if self.options.on_nonfinite == "skip":
+            if turn.player.skips < MOST_SKIPS:
+                self._say(f"  {message}\n  this update is skipped (train.on_nonfinite=skip)")
+                return
+            message += f"\n  {MOST_SKIPS} updates of phase {failure.phase.name} in a row were not finite: "
+            message += "skipping does not help."
+        raise NonFinite(f"{message}\n  resume: {self._command()} train.lr={turn.player.lr / 10:g}")
 
     # --- logging ---
 
-    def _note(
-        self, index: int, phase: Phase, player: Player, done: Done, norm: Tensor, skipped: bool = False
-    ) -> None:
-        """Keep the scalars of one turn on the device until the step is over."""
-        names = ["loss", *done[0][2].terms]
-        parts = [torch.stack([v.detach().float().mean() for v in (x.value, *x.terms.values())]) for _, _, x in done]
-        sums = torch.stack(parts).sum(0)
-        if done[0][1].weight is None:
-            sums = sums / self.parts
-        line = {"step": index + 1, "phase": phase.name, "repeat": phase.repeat}
-        if skipped:
-            line["skipped"] = True
-        line["lr"] = player.lr_now
-        self.terms.append((line, names, torch.cat([self.place.sum(sums), norm.detach().float().reshape(1)])))
-
-    def _flush_terms(self) -> dict[str, float]:
-        """Everything noted, to metrics.jsonl in one transfer; the latest values by name."""
-        if not self.terms:
-            return {}
-        numbers = torch.cat([values for _, _, values in self.terms]).tolist()
-        latest: dict[str, float] = {}
-        for line, names, values in self.terms:
-            mine, numbers = numbers[: len(values)], numbers[len(values) :]
-            lr = line.pop("lr")
-            scalars = {**dict(zip(names, mine, strict=False)), "grad_norm": mine[-1], "lr": lr}
-            if self.lines is not None:
-                self.lines.add({**line, **scalars})
-            latest |= {f"{line['phase']}/{name}": value for name, value in scalars.items()}
-        self.terms = []
-        self.bar.values({k.removesuffix("/loss"): v for k, v in latest.items() if k.endswith("/loss")})
-        return latest
+    def _write_notes(self) -> dict[str, float]:
+        """What was noted, to metrics.jsonl; the latest values by name."""
+        lines = self.notes.take()
+        if self.lines is not None:
+            for line in lines:
+                self.lines.add(line)
+        values = by_name(lines)
+        if values:
+            self.bar.values({k.removesuffix("/loss"): v for k, v in values.items() if k.endswith("/loss")})
+        return values
 
     def _step_ended(self, logged: bool) -> None:
-        values = self._flush_terms()
+        values = self._write_notes()
         if logged and self.timings is not None:
             now = time.perf_counter()
             taken = (now - self.last_logged) / max(1, self.step - self.last_logged_step)
@@ -448,7 +314,7 @@ class _Training:
             }  # fmt: skip
             if self.place.scaler is not None:
                 state["scaler"] = self.place.scaler.state_dict()
-            tensors = states.gather(self.objective, self.players, self.waiting, self.ema)
+            tensors = states.gather(self.objective, self.updates.players, self.updates.waiting, self.ema)
             kept = self.options.checkpoint.keep
             try:
                 path = checkpoint.save(self.folder / "checkpoints", self.step, tensors, state, keep=kept)
@@ -479,7 +345,7 @@ class _Training:
                 if self.recipe.evaluate.grid:
                     grid = evaluation.grid(self.built, network)
                     evaluation.save_grid(grid, self.folder / "samples" / checkpoint.name_of(self.step))
-        self.focused = None
+        self.updates.focused = None  # whatever was done to the networks meanwhile
         self.place.wait()
 
     def _evaluated(self, values: Mapping[str, float]) -> None:
@@ -503,7 +369,7 @@ class _Training:
         if self.recipe.evaluate.compare and self.built.metrics and self.built.sampler is not None:
             from limbeck import evaluation
 
-            network: nn.Module = self.roles.get("generator", self.built.generator)
+            network: Any = self.roles.get("generator", self.built.generator)
             self.bar.doing("comparing with the teacher" if self.built.teacher is not None else "measuring")
             with self._averaged():
                 evaluation.compare(self.built, network, folder=self.folder)

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from limbeck.engine.distributed import Place
+from limbeck.engine.updates import Turn
+
 
 def plain(value: Any) -> Any:
     """Strict JSON: nan and infinities become null."""
@@ -42,3 +48,47 @@ class Lines:
 
     def close(self) -> None:
         self._file.close()
+
+
+class Notes:
+    """Scalars of the turns of a step, kept on the device until they are asked for in one transfer."""
+
+    def __init__(self, place: Place):
+        self.place = place
+        self._kept: list[tuple[dict[str, Any], list[str], Tensor]] = []
+
+    def add(self, step: int, turn: Turn) -> None:
+        """Loss and terms, averaged over micro-steps and processes; every process has to call it."""
+        names = ["loss", *turn.micros[0].loss.terms]
+        sums = torch.stack([self._scalars(turn, i) for i in range(len(turn.micros))]).sum(0)
+        if turn.micros[0].batch.weight is None:
+            sums = sums / (self.place.world * len(turn.micros))
+        line: dict[str, Any] = {"step": step, "phase": turn.phase.name, "repeat": turn.phase.repeat}
+        if turn.skipped:
+            line["skipped"] = True
+        values = torch.cat([self.place.sum(sums), turn.norm.detach().float().reshape(1)])
+        self._kept.append((line | {"lr": turn.player.lr_now}, names, values))
+
+    def _scalars(self, turn: Turn, micro: int) -> Tensor:
+        loss = turn.micros[micro].loss
+        values = (torch.as_tensor(value).detach().float().mean() for value in (loss.value, *loss.terms.values()))
+        return torch.stack([value.to(self.place.device) for value in values])
+
+    def take(self) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl for everything added."""
+        if not self._kept:
+            return []
+        numbers = torch.cat([values for _, _, values in self._kept]).tolist()
+        lines = []
+        for line, names, values in self._kept:
+            mine, numbers = numbers[: len(values)], numbers[len(values) :]
+            lr = line.pop("lr")
+            lines.append({**line, **dict(zip(names, mine, strict=False)), "grad_norm": mine[-1], "lr": lr})
+        self._kept = []
+        return lines
+
+
+def by_name(lines: list[dict[str, Any]]) -> dict[str, float]:
+    """{'critic/loss': ...}: the last value of every scalar of a step, for hooks, trackers and the bar."""
+    place = ("step", "phase", "repeat", "skipped")
+    return {f"{line['phase']}/{key}": value for line in lines for key, value in line.items() if key not in place}

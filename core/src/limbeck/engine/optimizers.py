@@ -25,7 +25,7 @@ def make_optimizer(
     return kind(parameters, betas=betas, fused=fused, **shared)
 
 
-def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
+def gradient_norm(gradients: list[Tensor]) -> Tensor:
     """Euclidean norm of all gradients together, ()."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
@@ -58,6 +58,7 @@ class Player:
             train.optimizer, self.parameters, lr=self.lr, betas=option("betas"), weight_decay=option("weight_decay")
         )
         self.lr_now = self.lr
+        self.skips = 0  # turns in a row that could not be made
 
     def set_lr(self, index: int) -> None:
         lr = self.lr * lr_factor(self.schedule, index, self.steps, self.warmup)
@@ -69,10 +70,11 @@ class Player:
     def gradients(self) -> list[Tensor]:
         return [p.grad for p in self.parameters if p.grad is not None]
 
-    def clip_gradients(self, gradients: Sequence[Tensor], norm: Tensor) -> None:
+    def clip_gradients(self, gradients: list[Tensor], norm: Tensor) -> None:
         """Scale gradients so that their norm is at most `clip`."""
         if self.clip is not None:
-            torch._foreach_mul_(gradients, (self.clip / (norm + 1e-6)).clamp(max=1.0))
+            scale: Tensor = (self.clip / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, scale)
 
     def clear_gradients(self) -> None:
         for parameter in self.parameters:

@@ -7,6 +7,7 @@ copy in memory, no second read, and a full disk is an OSError. Reading is the li
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -66,7 +67,8 @@ def pieces(tensors: Mapping[str, Tensor], note: Mapping | None = None) -> Iterat
     yield text
     for name in order:
         if stored[name].numel():
-            yield memoryview(stored[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            flat: Any = stored[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            yield memoryview(flat)
 
 
 def read(path: Path) -> dict[str, Tensor]:

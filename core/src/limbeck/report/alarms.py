@@ -117,7 +117,7 @@ def _got_worse(record: Record) -> list[Alarm]:
     primary = record.table.get("primary") or next(iter(evaluation_series(record)), None)
     better = record.table.get("better", {}).get(primary, "lower")
     series = evaluation_series(record).get(primary) if primary else None
-    if series is None or better != "lower":
+    if primary is None or series is None or better != "lower":
         return []
     known = [(step, value) for step, value in zip(*series, strict=True) if value is not None]
     if len(known) < 3:

@@ -13,14 +13,14 @@ LINE_KEYS = ("step", "phase", "repeat", "repeats", "loss", "grad_norm", "lr")
 
 @dataclass(frozen=True)
 class Chart:
-    """One quantity over the steps. `references` are horizontal lines (the teacher's value, say)."""
+    """One quantity over the steps. `references`: horizontal lines (the teacher's value, say); `exact`: never smooth."""
 
     title: str
     x: list[int]
     y: list[float | None]
     note: str = ""
     references: list[tuple[str, float]] = field(default_factory=list)
-    markers: bool = False
+    exact: bool = False
 
     def json(self) -> str:
         return json.dumps(
@@ -29,7 +29,7 @@ class Chart:
                 "x": self.x,
                 "y": [None if value is None else float(f"{value:.5g}") for value in self.y],
                 "references": [{"label": label, "y": float(f"{value:.5g}")} for label, value in self.references],
-                "markers": self.markers,
+                "exact": self.exact,
             },
             allow_nan=False,
             separators=(",", ":"),
@@ -50,10 +50,9 @@ def thin(x: list[int], y: list[float | None], buckets: int = 400) -> tuple[list[
     keep = {0, len(x) - 1}
     for b in range(buckets):
         bucket = range(b * len(x) // buckets, (b + 1) * len(x) // buckets)
-        finite = [k for k in bucket if y[k] is not None]
+        finite = [(value, k) for k in bucket if (value := y[k]) is not None]
         if finite:
-            keep.add(min(finite, key=lambda k: y[k]))
-            keep.add(max(finite, key=lambda k: y[k]))
+            keep.update((min(finite)[1], max(finite)[1]))
         keep.update([k for k in bucket if y[k] is None][:1])
     order = sorted(keep)
     return [x[k] for k in order], [y[k] for k in order]
@@ -106,8 +105,10 @@ def charts(record: Record) -> dict[str, list[Chart]]:
             for role, label in (("teacher", "teacher"), ("floor", "real data"))
             if role in rows and isinstance(rows[role]["metrics"].get(key), int | float)
         ]
-        note = {"lower": "lower is better", "higher": "higher is better"}.get(better.get(key, ""), "")
-        metrics.append(Chart(spoken(key), x, y, note, references, markers=True))
+        arrow, note = {"lower": (" ↓", "lower is better"), "higher": (" ↑", "higher is better")}.get(
+            better.get(key, ""), ("", "")
+        )
+        metrics.append(Chart(spoken(key) + arrow, x, y, note, references, exact=True))
     if metrics:
         groups["Metrics"] = metrics
     bookkeeping = []
@@ -121,8 +122,10 @@ def charts(record: Record) -> dict[str, list[Chart]]:
         for key in ("grad_norm", "lr"):
             if key in quantities:
                 title = {"grad_norm": "gradient norm", "lr": "learning rate"}[key]
-                bookkeeping.append(Chart(f"{spoken(phase)}: {title}", *thin(*quantities[key])))
-    seconds = [(line["step"], line["step_seconds"]) for line in record.timings if {"step", "step_seconds"} <= set(line)]
+                bookkeeping.append(Chart(f"{spoken(phase)}: {title}", *thin(*quantities[key]), exact=key == "lr"))
+    seconds = [
+        (int(line["step"]), line["step_seconds"]) for line in record.timings if {"step", "step_seconds"} <= set(line)
+    ]
     if seconds:
         bookkeeping.append(Chart("seconds per step", *thin(*by_step(seconds))))
     if bookkeeping:

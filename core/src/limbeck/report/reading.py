@@ -73,7 +73,7 @@ def read(path: Path) -> Record:
     lines, torn = _lines(path / "metrics.jsonl")
     timings, _ = _lines(path / "timings.jsonl")
     return Record(
-        path=path,
+        path=path.resolve(),
         recipe_text=text,
         recipe=recipe if isinstance(recipe, Mapping) else {},
         run=_json(path / "run.json"),

@@ -15,7 +15,7 @@
     if (value === null) return "not finite";
     if (value === 0) return "0";
     const size = Math.abs(value);
-    return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(2).replace("e+", "e");
+    return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
   };
   const niceTicks = (low, high, count) => {
     const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
@@ -27,10 +27,11 @@
   const logTicks = (low, high) => {
     const ticks = [];
     for (let power = Math.floor(low); power <= Math.ceil(high); power++)
-      for (const k of high - low > 1.5 ? [1] : [1, 2, 5]) {
+      for (const k of high - low > 3 ? [1] : [1, 2, 5]) {
         const at = power + Math.log10(k);
         if (at >= low - 1e-9 && at <= high + 1e-9) ticks.push(at);
       }
+    if (high - low < 0.8) return niceTicks(10 ** low, 10 ** high, 5).filter((t) => t > 0).map(Math.log10);
     const every = Math.ceil(ticks.length / 6);
     return ticks.filter((_, k) => k % every === 0);
   };
@@ -47,7 +48,7 @@
 
   const draw = (figure) => {
     const chart = figure.chart, plot = figure.querySelector(".plot"), readout = figure.querySelector("output");
-    const log = logBox.checked, weight = chart.markers ? 0 : Number(smoothBox.value);
+    const log = logBox.checked, weight = chart.exact ? 0 : Number(smoothBox.value);
     const usable = (value) => value !== null && (!log || value > 0);
     const place = (value) => (usable(value) ? (log ? Math.log10(value) : value) : null);
     const smooth = smoothed(chart.y, weight).map(place), raw = chart.y.map(place);
@@ -97,7 +98,7 @@
     });
     if (weight > 0) svg.append(element("path", { class: "raw", d: path(raw) }));
     svg.append(element("path", { class: "smooth", d: path(smooth) }));
-    if (chart.markers || chart.x.length === 1)
+    if (chart.x.length <= 60)
       smooth.forEach((at, k) => at !== null && svg.append(element("circle", { class: "mark", cx: X(chart.x[k]), cy: Y(at), r: 2.6 })));
 
     svg.append(...labels);
@@ -117,8 +118,7 @@
       const at = smooth[k];
       dot.setAttribute("visibility", at === null ? "hidden" : "visible");
       if (at !== null) { dot.setAttribute("cx", x); dot.setAttribute("cy", Y(at)); }
-      const soft = at === null || weight === 0 ? "" : ` (smooth ${written(log ? 10 ** at : at)})`;
-      readout.textContent = `step ${chart.x[k].toLocaleString("en")}: ${written(chart.y[k])}${soft}`;
+      readout.textContent = `step ${chart.x[k].toLocaleString("en")}: ${written(chart.y[k])}`;
     };
     const nearest = (event) => {
       const box = svg.getBoundingClientRect();

@@ -69,7 +69,7 @@ def status_line(record: Record) -> str:
     """What a reader must know before believing the numbers; empty for a finished run."""
     planned = record.planned_steps
     where = f"step {record.last_step:,}" + (f" of {planned:,}" if planned else "")
-    resume = f"limbeck {command_name(record)} --resume {record.path.name}"
+    resume = f"limbeck {command_name(record)} --resume {place(record)}"
     match record.status:
         case "finished":
             return ""
@@ -96,7 +96,8 @@ def sentence(record: Record) -> str:
     primary = primary_metric(record)
     if record.has_teacher:
         teacher = record.block("teacher").get("use", "teacher")
-        text = f"The teacher {teacher} was distilled with {objective} into a student"
+        verb = "was distilled" if record.status == "finished" else "is being distilled"
+        text = f"The teacher {teacher} {verb} with {objective} into a student"
         if teacher != generator:
             text += f" ({generator})"
         if student is None:
@@ -116,7 +117,8 @@ def sentence(record: Record) -> str:
             text += number(master["metrics"].get(primary))
         return text + "."
     data = record.block("data").get("use", "data")
-    text = f"A model ({generator}) was trained from scratch on {data} with {objective}"
+    verb = "was trained" if record.status == "finished" else "is being trained"
+    text = f"A model ({generator}) {verb} from scratch on {data} with {objective}"
     if student is None:
         return text + _latest(record, primary) + "."
     text += f"; it samples in {number(student['evaluations'])} network evaluations"
@@ -130,7 +132,7 @@ def sentence(record: Record) -> str:
 
 def _latest(record: Record, primary: str | None) -> str:
     series = evaluation_series(record).get(primary) if primary else None
-    if series is None:
+    if primary is None or series is None:
         return "; it has not been evaluated yet"
     return f"; at step {series[0][-1]:,} its {spoken(primary)} is {number(series[1][-1])}"
 
@@ -293,6 +295,10 @@ def reproduce(record: Record) -> str:
     return "\n".join(["# save the recipe above as recipe.yaml", *lines])
 
 
+def place(record: Record) -> str:
+    """The run's folder as a person would type it, without the folders of this machine."""
+    return f"runs/{record.path.name}" if record.path.parent.name == "runs" else record.path.name
+
+
 def following(record: Record) -> str:
-    run = f"runs/{record.path.name}" if record.path.parent.name == "runs" else record.path.name
-    return f"limbeck sample {run} -n 64 -o samples.png\nlimbeck export {run} --to torch exported/"
+    return f"limbeck sample {place(record)} -n 64 -o samples.png\nlimbeck export {place(record)} exported/ --to torch"

@@ -1,7 +1,8 @@
 """Oracles and the conformance kit.
 
 - `GaussianTeacher`, `GaussianMixtureTeacher`, `MarkovChainTeacher`: teachers whose every quantity has a closed form;
-- `GaussianPredictor`, `GaussianGenerator`: the trainable side of the first, a critic and a student that can be exactly right;
+- `GaussianPredictor`, `GaussianGenerator`: the trainable side of the first, a critic and a student that can be exactly
+  right;
 - `FixedDraws`, `gauss_hermite_batch`: turn a Monte Carlo loss into an exact expectation;
 - `TeacherConformance` and its relatives, `check`: the contract, for a plugin's own tests.
 """
@@ -10,11 +11,21 @@ from importlib import import_module
 from typing import Any
 
 _LAZY = {
+    "CHECKS": "conformance",
+    "DataConformance": "conformance",
     "FixedDraws": "draws",
     "gauss_hermite": "draws",
     "gauss_hermite_batch": "draws",
     "GaussianMixtureTeacher": "mixture",
     "MarkovChainTeacher": "chain",
+    "GeneratorConformance": "conformance",
+    "MetricConformance": "conformance",
+    "ObjectiveConformance": "conformance",
+    "PluginConformance": "conformance",
+    "Report": "conformance",
+    "SamplerConformance": "conformance",
+    "TeacherConformance": "conformance",
+    "check": "conformance",
     "TinyNetwork": "network",
     "GaussianGenerator": "gaussian",
     "GaussianPredictor": "gaussian",

@@ -23,7 +23,9 @@ class Conditional(Predictor):
         self.process, self.space = process, space
         means = torch.as_tensor(mean, dtype=torch.float64).detach().expand(space.event)[None].clone()
         if class_means is not None:
-            means = torch.cat([torch.as_tensor(class_means, dtype=torch.float64).detach().reshape(-1, *space.event), means])
+            means = torch.cat(
+                [torch.as_tensor(class_means, dtype=torch.float64).detach().reshape(-1, *space.event), means]
+            )
         self.means = nn.Parameter(means)
 
     @property
@@ -43,7 +45,9 @@ class Conditional(Predictor):
         if cond is None:
             return self.means[-1:].to(like)
         if not self.classes:
-            raise ValueError(f"{type(self).__name__} was built without class_means and takes no condition; got {cond!r:.60}")
+            raise ValueError(
+                f"{type(self).__name__} was built without class_means and takes no condition; got {cond!r:.60}"
+            )
         return self.means[cond].to(like)
 
     def null(self, cond: Any) -> Any:

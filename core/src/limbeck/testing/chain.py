@@ -67,7 +67,8 @@ class MarkovChainTeacher(Teacher):
         """log p(x_t), (B,), exact; of the data when t is None. Impossible sequences give -inf."""
         t = torch.zeros(len(x), dtype=torch.float64, device=x.device) if t is None else t
         emission = self.process.likelihood(x, t)
-        state, total = self.initial * emission[:, 0], 0.0
+        state = self.initial * emission[:, 0]
+        total = state.new_zeros(len(x))
         for i in range(1, x.shape[1]):
             norm = state.sum(-1, keepdim=True)
             total = total + norm[:, 0].log()

@@ -1,4 +1,5 @@
-"""Draws that a test chooses: fixed values by name, and Gauss-Hermite nodes that turn a batch into an exact expectation."""
+"""Draws that a test chooses: fixed values by name, and Gauss-Hermite nodes that turn a batch into an exact
+expectation."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,9 +12,10 @@ from limbeck.randomness import Rng
 class FixedDraws(Rng):
     """An `Rng` whose named draws are given: `FixedDraws({"noise": z, "eps": eps, "t": u})`.
 
-    A value stands for the draw of the whole global batch, whatever its law (normal, uniform or integers), and comes back
-    in the precision it was given in, so that a float64 value keeps an oracle in float64. `part` of `parts` is cut out of
-    it as `Rng` does. A name that was not given is an error, or is drawn by `otherwise`. `used` collects the names asked.
+    A value stands for the draw of the whole global batch, whatever its law (normal, uniform or integers), and comes
+    back in the precision it was given in, so that a float64 value keeps an oracle in float64. `part` of `parts` is cut
+    out of it as `Rng` does. A name that was not given is an error, or is drawn by `otherwise`. `used` collects the
+    names asked.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class FixedDraws(Rng):
     def generator(self, purpose: str) -> torch.Generator:
         if self.otherwise is not None:
             return self.otherwise.generator(purpose)
-        raise KeyError(f"a generator for {purpose!r} was asked for; FixedDraws gives values. Pass otherwise=limbeck.rng(0).")
+        raise KeyError(
+            f"a generator for {purpose!r} was asked for; FixedDraws gives values. Pass otherwise=limbeck.rng(0)."
+        )
 
     def normal(self, purpose: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         value = self._given(purpose, shape)
@@ -60,7 +64,9 @@ class FixedDraws(Rng):
         if value is None:
             return self._fallback().integers(purpose, high, shape)
         if value.is_floating_point() or bool((value < 0).any()) or bool((value >= high).any()):
-            raise ValueError(f"the draw {purpose!r} must be integers in [0, {high}); got {value.dtype}, {value.tolist()}")
+            raise ValueError(
+                f"the draw {purpose!r} must be integers in [0, {high}); got {value.dtype}, {value.tolist()}"
+            )
         return value
 
     def shared_integer(self, purpose: str, high: int) -> int:
@@ -74,7 +80,9 @@ class FixedDraws(Rng):
             return value
         if self.otherwise is not None:
             return self.otherwise.shared_integer(purpose, high)
-        raise KeyError(f"an integer named {purpose!r} below {high} was asked for; FixedDraws was given {sorted(self.values)}")
+        raise KeyError(
+            f"an integer named {purpose!r} below {high} was asked for; FixedDraws was given {sorted(self.values)}"
+        )
 
     def _fallback(self) -> Rng:
         assert self.otherwise is not None
@@ -96,7 +104,8 @@ def gauss_hermite(nodes: int) -> tuple[Tensor, Tensor]:
 def gauss_hermite_batch(n_nodes: int, dims: int = 1) -> tuple[Tensor, Tensor]:
     """Product rule for z ~ N(0, I) in `dims` dimensions: a batch whose weighted mean is the expectation.
 
-    Use the columns as `FixedDraws` and `Batch(weight=w)` as the batch; with 64 nodes, smooth integrands are exact to 1e-12.
+    Use the columns as `FixedDraws` and `Batch(weight=w)` as the batch; with 64 nodes, smooth integrands are exact to
+    1e-12.
 
     Returns:
         nodes (n_nodes**dims, dims) and weights (n_nodes**dims,) that sum to one, float64.

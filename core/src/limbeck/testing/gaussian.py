@@ -1,12 +1,13 @@
 r"""Gaussian data, where every quantity of every Gaussian process has a closed form.
 
-x0 ~ N(m, Sigma). At (alpha_t, sigma_t) the marginal is N(alpha_t m, C_t) with C_t = alpha_t^2 Sigma + sigma_t^2 I, and with
-y = x_t - alpha_t m everything follows from P = C_t^{-1} y:
+x0 ~ N(m, Sigma). At (alpha_t, sigma_t) the marginal is N(alpha_t m, C_t) with C_t = alpha_t^2 Sigma + sigma_t^2 I, and
+with y = x_t - alpha_t m everything follows from P = C_t^{-1} y:
 
     x0_hat = m + alpha_t Sigma P,   eps_hat = sigma_t P,   score = -P,   flow map t -> s: alpha_s m + C_s^{1/2} C_t^{-1/2} y
 
-(methods: Gaussian posterior; checked against finite differences and integration in the tests). Letters: B batch, D elements of
-one event, K classes. Tensors (B, *event); parameters are float64 and are cast to the precision of the input.
+(methods: Gaussian posterior; checked against finite differences and integration in the tests). Letters: B batch, D
+elements of one event, K classes. Tensors (B, *event); parameters are float64 and are cast to the precision of the
+input.
 """
 
 import math
@@ -122,8 +123,9 @@ class _Gaussian(Conditional):
 class GaussianTeacher(_Gaussian):
     """x0 ~ N(mean, diag(std^2)) or N(mean, covariance); with classes, N(class_means[cond], same covariance).
 
-    Guidance has an oracle, because all classes share the covariance: `Guided(teacher, g)` is exactly the teacher whose mean
-    is `mean + g (class_mean - mean)`; see `guided`. The null condition is the label K; it and `cond=None` mean `mean`.
+    Guidance has an oracle, because all classes share the covariance: `Guided(teacher, g)` is exactly the teacher whose
+    mean is `mean + g (class_mean - mean)`; see `guided`. The null condition is the label K; it and `cond=None` mean
+    `mean`.
 
     Args:
         process: any Gaussian process.
@@ -145,7 +147,9 @@ class GaussianTeacher(_Gaussian):
     ):
         if (std is None) == (covariance is None):
             raise ValueError("give either std (independent elements) or covariance (D, D); got both or neither")
-        space = space or Space(event_of(mean, (len(covariance),) if covariance is not None else torch.as_tensor(std).shape))
+        space = space or Space(
+            event_of(mean, (len(covariance),) if covariance is not None else torch.as_tensor(std).shape)
+        )
         super().__init__(process, space, mean, class_means)
         self.basis: Tensor | None
         self.variance: Tensor  # (*event): variances, or eigenvalues of the covariance in event shape
@@ -156,7 +160,9 @@ class GaussianTeacher(_Gaussian):
         else:
             variance, basis = torch.linalg.eigh(torch.as_tensor(covariance, dtype=torch.float64))
             if variance.min() < -1e-12 * variance.max():
-                raise ValueError(f"covariance must be positive semidefinite; its smallest eigenvalue is {variance.min():.3g}")
+                raise ValueError(
+                    f"covariance must be positive semidefinite; its smallest eigenvalue is {variance.min():.3g}"
+                )
             variance = variance.clamp_min(0).reshape(space.event)
             self.register_buffer("basis", basis)
         self.register_buffer("variance", variance)
@@ -225,9 +231,10 @@ class GaussianTeacher(_Gaussian):
 class GaussianPredictor(_Gaussian):
     """A trainable Gaussian law N(m, A A^T) that predicts in closed form; with `GaussianGenerator`, the perfect critic.
 
-    Learnable: `means` (K + 1, *event), one per class and, last, the unconditional one; `factor` A, (*event) when diagonal or
-    (D, D). As a critic of a Gaussian student it can be exactly right; `answers="flow_map"` makes the same law answer
-    f(xt, t), the end of the trajectory, as a consistency model does, with the trajectory's exact boundary at t = 0.
+    Learnable: `means` (K + 1, *event), one per class and, last, the unconditional one; `factor` A, (*event) when
+    diagonal or (D, D). As a critic of a Gaussian student it can be exactly right; `answers="flow_map"` makes the same
+    law answer f(xt, t), the end of the trajectory, as a consistency model does, with the trajectory's exact boundary at
+    t = 0.
     """
 
     def __init__(
@@ -282,8 +289,8 @@ class GaussianPredictor(_Gaussian):
 class GaussianGenerator(Conditional):
     """x = m + A z with z = xt / prior_std, whatever the time: a one-step generator whose law is N(m, A A^T).
 
-    A `Predictor`, so that rollouts and objectives take it: x0_hat = m + A xt / prior_std. Learnable: `means`, `factor` (as
-    in `GaussianPredictor`). `law()` is the critic that is exactly right about it.
+    A `Predictor`, so that rollouts and objectives take it: x0_hat = m + A xt / prior_std. Learnable: `means`, `factor`
+    (as in `GaussianPredictor`). `law()` is the critic that is exactly right about it.
     """
 
     process: GaussianProcess

@@ -22,7 +22,8 @@ from limbeck.randomness import Rng
 
 
 class GaussianMixtureTeacher(Predictor):
-    """A mixture of K isotropic Gaussians. Conditional by component: cond k means component k alone, K the whole mixture.
+    """A mixture of K isotropic Gaussians. Conditional by component: cond k means component k alone, K the whole
+    mixture.
 
     It is a `Predictor`, so `trainable_copy` is the same closed form with learnable means, log-standard-deviations and
     log-weights.
@@ -166,7 +167,8 @@ class GaussianMixtureTeacher(Predictor):
         return self.responsibilities(x, torch.zeros(len(x), dtype=x.dtype, device=x.device)).argmax(1)
 
     def flow_map(self, xt: Tensor, t: Tensor, s: Tensor, cond: Any = None, *, steps: int = 400) -> Tensor:
-        """Where the probability-flow ODE takes xt from t to s: by quantiles in one dimension (exact), else `integrate`."""
+        """Where the probability-flow ODE takes xt from t to s: by quantiles in one dimension (exact), else
+        `integrate`."""
         if self.means[0].numel() == 1:
             return self._quantile_map(xt, t, s, cond)
         return self.integrate(xt, t, s, cond, steps=steps)

@@ -21,7 +21,7 @@ def components():
             reference="Szekely & Rizzo 2013",
             details={
                 "formula": "2 E|x - y| - E|x - x'| - E|y - y'|, x from the student, y from the teacher",
-                "cost": "1 generator call and teacher_steps teacher calls per sample",
+                "cost": "draws times (1 generator call and teacher_steps teacher calls) per row",
                 "fails": "distances say little in many dimensions: meant for small events",
             },
         ),
@@ -31,7 +31,7 @@ def components():
             "acme_distill.ring:ring",
             summary="Gaussians on a circle, denoised in closed form",
             options="acme_distill.options:RingOptions",
-            can={"gaussian", "denoiser", "trainable_copy"},
+            can={"gaussian", "denoiser"},
         ),
         Component(
             "generator",

@@ -1,33 +1,36 @@
-"""Distillation by energy distance: samples of the student beside samples of the teacher, and nothing to train but the
-student."""
+"""Distillation by energy distance: draws of the student beside draws of the teacher; nothing but the student trains."""
 
 import torch
+from limbeck.rollouts import rollout
 from torch import Tensor
 
 from acme_distill.options import EnergyDistanceOptions
 from limbeck import Batch, Loss, Needs, Objective, Phase, Plan, Rng
-from limbeck.rollout import rollout
+from limbeck.interfaces import average
 
 
 def energy_distance(x: Tensor, y: Tensor) -> Tensor:
     """2 E|x - y| - E|x - x'| - E|y - y'|, Szekely & Rizzo 2013, Eq. 1.1; zero only when both laws are equal.
 
     Args:
-        x: samples of one law, (N, D); gradients flow into them.
-        y: samples of the other, (M, D).
+        x, y: draws of the two laws, (B, M, D), M >= 2; the draws of a row share its condition.
 
     Returns:
-        The unbiased estimate, (); it may come out slightly negative.
+        The unbiased estimate of every row, (B,); it may come out slightly negative.
     """
-    n, m = len(x), len(y)
-    between = torch.cdist(x, y).mean()
-    within_x = torch.cdist(x, x).sum() / (n * (n - 1))  # the diagonal is zero and is not counted
-    within_y = torch.cdist(y, y).sum() / (m * (m - 1))
+    draws = x.shape[1]
+    pairs = draws * (draws - 1)
+    between = torch.cdist(x, y).mean((1, 2))
+    within_x = torch.cdist(x, x).sum((1, 2)) / pairs  # the diagonal is zero and is not counted
+    within_y = torch.cdist(y, y).sum((1, 2)) / pairs
     return 2 * between - within_x - within_y
 
 
 class EnergyDistance(Objective):
-    """One step of the student against `teacher_steps` DDIM steps of the teacher, from different noise."""
+    """`draws` one-step samples of the student against as many of the teacher for every row, from different noise.
+
+    Draws: noise, teacher_noise.
+    """
 
     Options = EnergyDistanceOptions
     needs = Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser"})
@@ -43,12 +46,14 @@ class EnergyDistance(Objective):
         return [Phase("generator", ("generator",))]
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        size = len(batch)
-        generator = self.network("generator", phase)
-        student = rollout(generator, batch.cond, plan=self.one_step, rng=rng, batch_size=size, noise=batch.noise)
-        with torch.no_grad():
-            shape = (size, *self.teacher.space.event)
-            noise = self.teacher.process.prior_std * rng.normal("teacher_noise", shape)
-            teacher = rollout(self.teacher, batch.cond, plan=self.walk, rng=rng, grad="none", noise=noise)
-        distance = energy_distance(student.at.flatten(1), teacher.value.flatten(1))
+        student = self._draw(self.network("generator", phase), self.one_step, batch, rng, "noise", grad="last")
+        teacher = self._draw(self.teacher, self.walk, batch, rng, "teacher_noise", grad="none")
+        distance = average(energy_distance(student, teacher), batch.weight)
         return Loss(distance, {"energy_distance": distance.detach()})
+
+    def _draw(self, model, plan: Plan, batch: Batch, rng: Rng, purpose: str, grad) -> Tensor:
+        """`draws` samples for every row, (B, M, D)."""
+        rows, draws, space = len(batch), self.options.draws, self.teacher.space
+        noise = self.teacher.process.prior_std * rng.normal(purpose, (rows, draws, *space.event)).flatten(0, 1)
+        cond = None if batch.cond is None else batch.cond.repeat_interleave(draws, dim=0)
+        return rollout(model, cond, plan=plan, rng=rng, grad=grad, noise=noise).at.reshape(rows, draws, -1)

@@ -7,6 +7,7 @@ from limbeck import Options
 
 class EnergyDistanceOptions(Options):
     teacher_steps: int = Field(8, ge=1, description="DDIM steps that draw the teacher's samples")
+    draws: int = Field(4, ge=2, description="samples of each model per row, compared with each other")
 
 
 class RingOptions(Options):

@@ -16,7 +16,7 @@ class Perceptron(nn.Module):
         )
 
     def forward(self, x: Tensor, time: Tensor, cond=None) -> Tensor:
-        return self.layers(torch.cat([x, time[:, None]], dim=1))
+        return self.layers(torch.cat([x, time[:, None].to(x)], dim=1))
 
 
 def planar(width: int = 64) -> Denoiser:

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from acme_distill.planar import planar
-from limbeck import Prediction, Predictor, RectifiedFlow, Space, Teacher
+from limbeck import Prediction, RectifiedFlow, Space, Teacher
 
 
 class Ring(Teacher):
@@ -29,10 +28,6 @@ class Ring(Teacher):
         weights = torch.softmax(-offsets.square().sum(-1) / (2 * variance), dim=1)[..., None]  # (B, K, 1)
         shrink = (c.alpha_t * self.std**2 / variance)[:, None]
         return Prediction(x0_hat=(weights * (self.means + shrink * offsets)).sum(1))
-
-    def trainable_copy(self, mode="full", **options) -> Predictor:
-        """There are no weights to copy: a fresh small network (a critic for `dmd2`, say)."""
-        return planar(**options)
 
 
 def ring(modes: int = 6, radius: float = 1.0, std: float = 0.2) -> Ring:

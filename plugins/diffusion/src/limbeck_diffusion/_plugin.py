@@ -61,7 +61,7 @@ _OBJECTIVES = [
         f"{_PACKAGE}.score_difference:DMD2",
         summary="match the student's distribution to the teacher's with a critic trained on the student's samples",
         options=f"{_OPTIONS}:DMD2Options",
-        needs=Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser", "trainable_copy"}),
+        needs=Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser"}),
         reference="Yin et al. 2024 (DMD2)",
         details={
             "family": "distribution",

@@ -23,7 +23,7 @@ class FeatureHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         logits = [
-            branch(maps.flatten(2).transpose(1, 2)).mean(dim=(1, 2))  # (B,)
+            branch(maps.reshape(*maps.shape[:2], -1).transpose(1, 2)).mean(dim=(1, 2))  # (B,); a vector is one location
             for branch, maps in zip(self.branches, features, strict=True)
         ]
         return torch.stack(logits).mean(0)

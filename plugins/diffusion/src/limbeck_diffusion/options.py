@@ -200,9 +200,9 @@ class DMD2Options(Options):
         return _check_range(value, "a time range")
 
     def needs(self) -> Needs:
-        if self.gan_weight:
-            return Needs(teacher={"features"}, data={"samples"})
-        return Needs()
+        copied = Needs(teacher={"trainable_copy"}) if self.critic_init == "teacher" else Needs()
+        judged = Needs(teacher={"features"}, data={"samples"}) if self.gan_weight else Needs()
+        return copied | judged
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------

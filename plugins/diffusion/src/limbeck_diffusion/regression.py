@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from limbeck.rollouts import prior_noise
 from torch import Tensor
 
 from limbeck.interfaces import (
@@ -24,7 +25,6 @@ from limbeck.interfaces import (
 from limbeck.manifest import Needs
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck.rollout import prior_noise
 from limbeck_diffusion.distances import distance, l2
 from limbeck_diffusion.options import ODEPairsOptions
 

@@ -1,20 +1,20 @@
 """Distribution matching with a learned critic: one class, of which published methods are presets.
 
-The student's samples are noised; the teacher says where clean data would be (D_p), a critic trained on the student's own
-samples says where its samples would be (D_q), and the sample is moved against D_q - D_p.
+The student's samples are noised; the teacher says where clean data would be (D_p), a critic trained on the student's
+own samples says where its samples would be (D_q), and the sample is moved against D_q - D_p.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from limbeck.rollouts import Plan, rollout
 from torch import Tensor, nn
 
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Predictor, Sample, Teacher, average
 from limbeck.manifest import Needs
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck.rollout import Plan, rollout
 from limbeck_diffusion.discriminator import FeatureHead
 from limbeck_diffusion.distribution import (
     discriminator_loss,
@@ -48,12 +48,12 @@ class Critic(nn.Module):
 class DMD2(Objective):
     """Distribution matching distillation with a two-time-scale critic, Yin et al. 2024 (DMD2).
 
-    Per step: `critic_updates` turns of the critic on the student's samples, then one of the generator. With `gan_weight`
-    a discriminator on critic features compares noised samples with noised real data (Sec. 4.3). With `steps` > 1 the
-    student's input is its own rollout, left after a random call (backward simulation, Sec. 4.5).
+    Per step: `critic_updates` turns of the critic on the student's samples, then one of the generator. With
+    `gan_weight` a discriminator on critic features compares noised samples with noised real data (Sec. 4.3). With
+    `steps` > 1 the student's input is its own rollout, left after a random call (backward simulation, Sec. 4.5).
 
-    Roles: generator, critic. Draws: noise, exit, renoise/k (rollout); t, eps (field and critic); gan_t, gan_eps, real_t,
-    real_eps (discriminator).
+    Roles: generator, critic. Draws: noise, exit, renoise/k (rollout); t, eps (field and critic); gan_t, gan_eps,
+    real_t, real_eps (discriminator).
     """
 
     Options = DMD2Options
@@ -90,7 +90,9 @@ class DMD2(Objective):
         return [*(Phase("critic", ("critic",), k, n) for k in range(n)), Phase("generator", ("generator",))]
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        return self._critic_loss(phase, batch, rng) if phase.name == "critic" else self._generator_loss(phase, batch, rng)
+        return (
+            self._critic_loss(phase, batch, rng) if phase.name == "critic" else self._generator_loss(phase, batch, rng)
+        )
 
     # --- the two players ---
 
@@ -124,7 +126,9 @@ class DMD2(Objective):
         terms = {"denoising": loss.detach()}
         if options.gan_weight:
             if batch.x0 is None:
-                raise ValueError("dmd2 with a discriminator compares with real samples, but the source yields none: use data")
+                raise ValueError(
+                    "dmd2 with a discriminator compares with real samples, but the source yields none: use data"
+                )
             fake, fake_t, _ = self._noised(x0, rng, (0.0, 1.0), "gan_")
             real, real_t, _ = self._noised(batch.x0, rng, (0.0, 1.0), "real_")
             both = torch.cat([real, fake]), torch.cat([real_t, fake_t]), _twice(batch.cond)

@@ -3,8 +3,8 @@
 A small convolutional network. Its 64 features are asked for two things at once: to name the digit, and to hold the scan
 itself (one linear layer reconstructs the pixels from them). Features of a mere classifier forget slant, thickness and
 position, and a distance between them does not see a generator that lost variety; these do. For the same reason they are
-whitened (with shrinkage): left alone, the nine directions that tell classes apart hold 95 % of the variance, and a distance
-would mostly compare how often each class was drawn.
+whitened (with shrinkage): left alone, the nine directions that tell classes apart hold 95 % of the variance, and a
+distance would mostly compare how often each class was drawn.
 """
 
 from functools import lru_cache

@@ -25,7 +25,9 @@ def scans() -> dict[str, tuple[Tensor, Tensor]]:
     pixels, labels = load_digits(return_X_y=True)
     images = torch.from_numpy(pixels).float().reshape(-1, *SPACE.event) / 8 - 1
     classes = torch.from_numpy(labels).long()
-    train, held_out = train_test_split(range(len(classes)), test_size=HELD_OUT, stratify=labels, random_state=SPLIT_SEED)
+    train, held_out = train_test_split(
+        range(len(classes)), test_size=HELD_OUT, stratify=labels, random_state=SPLIT_SEED
+    )
     return {name: (images[rows], classes[rows]) for name, rows in (("train", train), ("held_out", held_out))}
 
 

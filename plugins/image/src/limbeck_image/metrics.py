@@ -1,7 +1,8 @@
 """Metrics on digits, in the features of the bundled classifier (see `classifier.py`); formulas are pure functions.
 
-Letters: N, M sample counts, D features. Every distribution metric compares with the 1,437 training scans: the 360 held-out
-ones are too few to be a reference and serve as the floor (how far fresh real scans are from the training scans).
+Letters: N, M sample counts, D features. Every distribution metric compares with the 1,437 training scans: the 360
+held-out ones are too few to be a reference and serve as the floor (how far fresh real scans are from the training
+scans).
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,8 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
-    r"""|m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a^{1/2} S_b S_a^{1/2})^{1/2}), Dowson & Landau 1982, Eq. 16; Heusel et al. 2017.
+    r"""|m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a^{1/2} S_b S_a^{1/2})^{1/2}), Dowson & Landau 1982, Eq. 16; Heusel et al.
+    2017.
 
     Written with symmetric roots only, so that eigh suffices and near-singular covariances do no harm. Means (D,),
     covariances (D, D), float64. It is the squared 2-Wasserstein distance of the two Gaussians.
@@ -62,9 +64,9 @@ def covered(queries: Tensor, points: Tensor, k: int) -> float:
 def precision_recall(samples: Tensor, real: Tensor, k: int) -> tuple[float, float]:
     """Precision and recall at equal counts. samples (N, D), real (M, D).
 
-    A ball of the k nearest neighbours shrinks as points are added, so unequal counts are not comparable: with more samples
-    than real points the samples are cut into blocks of M and the scores averaged; with fewer, the first N of the real
-    points (in a fixed shuffled order) are used.
+    A ball of the k nearest neighbours shrinks as points are added, so unequal counts are not comparable: with more
+    samples than real points the samples are cut into blocks of M and the scores averaged; with fewer, the first N of
+    the real points (in a fixed shuffled order) are used.
     """
     if len(samples) <= k or len(real) <= k:
         raise ValueError(f"precision and recall with k={k} need more than {k} samples; got {len(samples)}, {len(real)}")
@@ -105,7 +107,8 @@ class Frechet(Metric):
 
 
 class PrecisionRecall(Metric):
-    """`precision`: samples that lie among the scans; `recall`: scans that lie among the samples. See `precision_recall`."""
+    """`precision`: samples that lie among the scans; `recall`: scans that lie among the samples. See
+    `precision_recall`."""
 
     Options = PrecisionRecallOptions
     better: ClassVar[Mapping[str, Literal["lower", "higher"]]] = {"precision": "higher", "recall": "higher"}
@@ -125,16 +128,18 @@ class ClassAccuracy(Metric):
 
     def __call__(self, samples: Tensor, cond: Any, reference: Data) -> dict[str, float]:
         if cond is None:
-            raise ValueError("class_accuracy needs the labels the samples were made for; these samples have no condition")
+            raise ValueError(
+                "class_accuracy needs the labels the samples were made for; these samples have no condition"
+            )
         return {"class_accuracy": (describe(samples)[1] == cond.cpu()).double().mean().item()}
 
 
 class NearestNeighbour(Metric):
     """Does the generator copy? Distances to the nearest training scan, measured against those of the held-out scans.
 
-    `nearest_ratio`: median distance of samples over median distance of held-out scans: about 1 for honest samples, 0 for a
-    copy machine. `copied`: share of samples nearer to a training scan than all but 1 % of the held-out scans are: about
-    0.01 for honest samples, 1 for a copy machine.
+    `nearest_ratio`: median distance of samples over median distance of held-out scans: about 1 for honest samples, 0
+    for a copy machine. `copied`: share of samples nearer to a training scan than all but 1 % of the held-out scans are:
+    about 0.01 for honest samples, 1 for a copy machine.
     """
 
     Options = NearestNeighbourOptions

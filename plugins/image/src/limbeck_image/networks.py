@@ -1,8 +1,8 @@
 """Networks for images: a U-Net that runs from 8 to 64 pixels.
 
-Letters: B batch, C channels, H W height and width, D width of the embedding, N tokens. The network sees an input of about
-unit variance and a time in a range of about one, as `limbeck.Denoiser` prepares them, and answers what that adapter's
-`prediction` says.
+Letters: B batch, C channels, H W height and width, D width of the embedding, N tokens. The network sees an input of
+about unit variance and a time in a range of about one, as `limbeck.Denoiser` prepares them, and answers what that
+adapter's `prediction` says.
 """
 
 import math
@@ -24,8 +24,8 @@ class TimeFeatures(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
-        angle = t.float()[:, None] * self.frequencies
-        return torch.cat([angle.sin(), angle.cos()], dim=1)
+        angle = t.to(torch.promote_types(t.dtype, torch.float32))[:, None] * self.frequencies
+        return torch.cat([angle.sin(), angle.cos()], dim=1).to(self.frequencies.dtype)  # the precision of the weights
 
 
 class Block(nn.Module):
@@ -77,8 +77,8 @@ class Attention(nn.Module):
 class UNet(nn.Module):
     """A small class-conditional U-Net for square images.
 
-    The image is folded into `patch` x `patch` patches, halved `len(channels) - 1` times, and unfolded at the end. Levels
-    listed in `attention` (0 is the finest) attend over all positions after each of their blocks.
+    The image is folded into `patch` x `patch` patches, halved `len(channels) - 1` times, and unfolded at the end.
+    Levels listed in `attention` (0 is the finest) attend over all positions after each of their blocks.
 
     `features` may ask for the outputs of the encoder's levels, 0 (finest) to `len(channels) - 1`, and for the middle,
     `len(channels)`; negative indices count from the end, so that -1 is the middle.
@@ -130,8 +130,10 @@ class UNet(nn.Module):
         else:
             del self.embed_step
 
-        self.fold = nn.Conv2d(depth, channels[0], 3, padding=1) if patch == 1 else nn.Conv2d(
-            depth, channels[0], patch, stride=patch
+        self.fold = (
+            nn.Conv2d(depth, channels[0], 3, padding=1)
+            if patch == 1
+            else nn.Conv2d(depth, channels[0], patch, stride=patch)
         )
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -152,8 +154,10 @@ class UNet(nn.Module):
             self.up.append(nn.ConvTranspose2d(channels[level + 1], size, 2, stride=2))
             self.decoder.append(level_of([(2 * size, size)] + [(size, size)] * (blocks - 1), level in attention))
         self.norm = nn.GroupNorm(_groups(channels[0]), channels[0])
-        self.unfold = nn.Conv2d(channels[0], depth, 3, padding=1) if patch == 1 else nn.ConvTranspose2d(
-            channels[0], depth, patch, stride=patch
+        self.unfold = (
+            nn.Conv2d(channels[0], depth, 3, padding=1)
+            if patch == 1
+            else nn.ConvTranspose2d(channels[0], depth, patch, stride=patch)
         )
         nn.init.zeros_(self.unfold.weight)
         nn.init.zeros_(self.unfold.bias)

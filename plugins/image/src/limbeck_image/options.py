@@ -28,7 +28,9 @@ class DigitsGeneratorOptions(Options):
         "rectified_flow", description="how data is corrupted"
     )
     shift: float = Field(1.0, gt=0, description="time shift of rectified flow")
-    prediction: Literal["velocity", "v", "eps", "x0", "edm"] = Field("velocity", description="what the network predicts")
+    prediction: Literal["velocity", "v", "eps", "x0", "edm"] = Field(
+        "velocity", description="what the network predicts"
+    )
     two_times: bool = Field(False, description="accept a second time s, to learn a flow map")
 
     @model_validator(mode="after")
@@ -40,8 +42,10 @@ class DigitsGeneratorOptions(Options):
                 "use fewer channels or a smaller patch"
             )
         if bad := [level for level in self.attention if not 0 <= level < len(self.channels)]:
-            raise ValueError(f"attention levels {bad} do not exist: {len(self.channels)} channels make levels 0 to "
-                             f"{len(self.channels) - 1}")
+            raise ValueError(
+                f"attention levels {bad} do not exist: {len(self.channels)} channels make levels 0 to "
+                f"{len(self.channels) - 1}"
+            )
         if self.shift != 1 and self.process != "rectified_flow":
             raise ValueError(f"shift belongs to rectified_flow; the process is {self.process}")
         return self

@@ -16,6 +16,7 @@ from limbeck_image import weights
 from limbeck_image.classifier import Classifier, whitening
 from limbeck_image.digits import LICENCE, scans
 
+
 def augment(images: Tensor, rng: Rng) -> Tensor:
     """Small random affine maps: rotation and shear to 8 degrees, scale to 8 %, shift to 0.6 pixels. (B, 1, 8, 8)."""
     rows = len(images)

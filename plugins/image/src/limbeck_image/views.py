@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from limbeck.interfaces import Picture
+from limbeck.views import grid_columns
 
 GAP = 4  # pixels between cells
 CAPTION = 12  # height of a line of text
@@ -53,7 +54,8 @@ def pixels(
 ) -> ImageGrid:
     """A grid of samples (N, C, H, W) in [-1, 1], enlarged to `cell` pixels or more with a smooth filter.
 
-    `captions`, one short text per sample, are written under the cells. `columns` defaults to a grid wider than high.
+    `captions`, one short text per sample, are written under the cells. `columns` defaults to one per class when labels
+    take turns, else to a grid wider than high.
     """
     if samples.ndim != 4 or samples.shape[1] not in (1, 3):
         raise ValueError(
@@ -63,7 +65,7 @@ def pixels(
     if captions is not None and len(captions) != len(samples):
         raise ValueError(f"one caption per sample: got {len(captions)} captions for {len(samples)} samples")
     count, channels, height, width = samples.shape
-    columns = columns or min(count, max(1, math.ceil(math.sqrt(1.6 * count)))) or 1
+    columns = columns or grid_columns(count, cond)
     rows = math.ceil(count / columns)
     zoom = max(1, math.ceil(cell / max(height, width)))
     wide, high, text = zoom * width, zoom * height, CAPTION if captions is not None else 0

@@ -1,0 +1,58 @@
+"""Everything that is installed, held against the contract: one kit per plugin, one test per possible cell of the matrix."""
+
+import pytest
+import torch
+
+from limbeck.registry import registry
+from limbeck.testing.conformance import CHECKS
+from limbeck.testing.conformance.cells import possible_cells, train_cell
+from limbeck.testing.conformance.kits import check
+
+
+def ten_labels(n):
+    return torch.arange(n) % 10
+
+
+# What a component needs to be judged beyond its defaults, and what is known not to hold, by plugin and component.
+SETTINGS = {
+    "image": {
+        "component_options": {"generator digits": {"two_times": True}},  # flow_map_time: with two_times
+        "component_conditions": {"generator digits": ten_labels, "teacher digits": ten_labels},
+    },
+    "acme": {
+        "component_expected_failures": {
+            "teacher ring": {"a_trainable_copy_starts_as_the_original": "it has no weights: a critic is a fresh network"},
+            "objective energy_distance": {
+                "splitting_the_batch_changes_nothing": "compares the samples of a batch with each other",
+                "weights_of_the_batch_are_used": "compares the samples of a batch with each other",
+            },
+        }
+    },
+}
+
+MANIFESTS = dict(registry.implementations())
+PLUGIN_CHECKS = [name for name in CHECKS["plugin"] if name != "possible_cells_train"]  # one test per cell, below
+
+
+@pytest.fixture(scope="module", params=sorted(MANIFESTS))
+def report(request):
+    return check(MANIFESTS[request.param], "plugin", **SETTINGS.get(request.param, {}), skip_cells=True)
+
+
+@pytest.mark.parametrize("name", PLUGIN_CHECKS)
+def test_every_installed_plugin_conforms(report, name):
+    result = next(r for r in report.results if r.name == name)
+    if result.outcome == "skipped":
+        pytest.skip(result.reason)
+    assert result.ok, result.reason
+
+
+@pytest.mark.parametrize("cell", possible_cells(), ids=str)
+def test_every_cell_that_the_matrix_calls_possible_trains(cell):
+    last = train_cell(cell, steps=2, batch_size=8)
+    assert last["step"] == 2 and last["loss"] == last["loss"]
+
+
+def test_there_are_plugins_and_cells_to_judge():
+    assert {"diffusion", "image"} <= set(MANIFESTS), sorted(MANIFESTS)
+    assert {c.objective.component.name for c in possible_cells()} >= {"flow_matching", "consistency", "dmd2", "ode_pairs"}

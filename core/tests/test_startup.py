@@ -1,0 +1,82 @@
+"""`limbeck --help` and `limbeck plugins` answer at once: no torch, nothing heavy."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+from limbeck.discovery import HEAVY
+
+RUN = """
+import contextlib, io, json, sys
+from limbeck.cli import main
+with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+    main({arguments!r})
+print(json.dumps([sorted(set({heavy!r}) & set(sys.modules)), out.getvalue()]))
+"""
+
+
+def fresh(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--help"], "distill"),
+        (["plugins"], "limbeck"),
+        (["distill", "--help"], "--resume"),
+        (["list", "exporters"], "torch"),
+        (["matrix"], ""),
+        (["recipes"], ""),
+        (["plugins", "doctor"], ""),
+        (["show", "dmd2"], ""),
+    ],
+)
+def test_looking_around_imports_nothing_heavy(arguments, says):
+    loaded, out = fresh(RUN.format(arguments=arguments, heavy=HEAVY))
+    assert loaded == [] and says in out
+
+
+@pytest.mark.parametrize(
+    "code", ["import limbeck", "import limbeck.registry", "import limbeck.recipes", "import limbeck.cli.app"]
+)
+def test_these_imports_bring_nothing_heavy(code):
+    loaded = fresh(f"{code}\nimport json, sys\nprint(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))))")
+    assert loaded == []
+
+
+def test_the_light_modules_import_neither_pydantic_nor_yaml():
+    code = "import limbeck.cli.looking, limbeck._plugin, limbeck.registry, json, sys\n"
+    assert (
+        fresh(code + "print(json.dumps([m for m in ('pydantic', 'yaml', 'numpy', 'jinja2') if m in sys.modules]))")
+        == []
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins"]])
+def test_the_command_line_answers_in_under_half_a_second(arguments):
+    command = [sys.executable, "-c", f"from limbeck.cli import main; main({arguments!r})"]
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert statistics.median(seconds) < 0.5, seconds
+
+
+def test_every_lazy_name_of_the_package_exists():
+    import limbeck
+
+    missing = []
+    for name in limbeck.__all__:
+        try:
+            getattr(limbeck, name)
+        except (AttributeError, ModuleNotFoundError) as error:
+            missing.append(f"{name}: {error}")
+    assert missing == []
