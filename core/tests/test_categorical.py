@@ -10,7 +10,8 @@ from limbeck.categorical import MaskedProcess, UniformProcess, draw
 from limbeck.testing import FixedDraws, MarkovChainTeacher
 
 PROCESSES = [
-    MaskedProcess(3), MaskedProcess(3, "cosine"), MaskedProcess(4, mask_id=3), UniformProcess(3), UniformProcess(3, "cosine"),
+    MaskedProcess(3), MaskedProcess(3, "cosine"), MaskedProcess(4, mask_id=3), UniformProcess(3), UniformProcess(3,
+    "cosine"),
 ]  # fmt: skip
 every_process = pytest.mark.parametrize("process", PROCESSES, ids=repr)
 

@@ -1,4 +1,5 @@
-"""Everything that is installed, held against the contract: one kit per plugin, one test per possible cell of the matrix."""
+"""Everything that is installed, held against the contract: one kit per plugin, one test per possible cell of the
+matrix."""
 
 import pytest
 import torch
@@ -21,7 +22,9 @@ SETTINGS = {
     },
     "acme": {
         "component_expected_failures": {
-            "teacher ring": {"a_trainable_copy_starts_as_the_original": "it has no weights: a critic is a fresh network"},
+            "teacher ring": {
+                "a_trainable_copy_starts_as_the_original": "it has no weights: a critic is a fresh network"
+            },
             "objective energy_distance": {
                 "splitting_the_batch_changes_nothing": "compares the samples of a batch with each other",
                 "weights_of_the_batch_are_used": "compares the samples of a batch with each other",
@@ -55,4 +58,9 @@ def test_every_cell_that_the_matrix_calls_possible_trains(cell):
 
 def test_there_are_plugins_and_cells_to_judge():
     assert {"diffusion", "image"} <= set(MANIFESTS), sorted(MANIFESTS)
-    assert {c.objective.component.name for c in possible_cells()} >= {"flow_matching", "consistency", "dmd2", "ode_pairs"}
+    assert {c.objective.component.name for c in possible_cells()} >= {
+        "flow_matching",
+        "consistency",
+        "dmd2",
+        "ode_pairs",
+    }

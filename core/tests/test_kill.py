@@ -17,7 +17,7 @@ CHANGES = {
     "train": {"steps": 90, "checkpoint": {"every": 3, "keep": 2}, "log_every": 2},
     "evaluate": {"every": 7},
 }
-# one before the first checkpoint; seven while a checkpoint is written, three of them around its renames
+# two before the first checkpoint; seven while a checkpoint is written: five within a file, two before a rename
 KILLS = [
     ("turn", 4), ("file", 1), ("file", 4), ("file", 9), ("file", 10), ("file", 24), ("rename", 1), ("rename", 5),
     ("turn", 20), *[("parent", 0)] * 11,

@@ -9,8 +9,8 @@ import torch
 from limbeck.processes import EDM, KINDS, VP, RectifiedFlow, TrigFlow, VPCosine, align, time_grid
 
 PROCESSES = [
-    RectifiedFlow(), RectifiedFlow(shift=3.0), VP(), VP(beta_min=0.05, beta_max=12.0), VPCosine(), EDM(), EDM(sigma_max=10.0),
-    TrigFlow(), TrigFlow(sigma_data=0.5),
+    RectifiedFlow(), RectifiedFlow(shift=3.0), VP(), VP(beta_min=0.05, beta_max=12.0), VPCosine(), EDM(),
+    EDM(sigma_max=10.0), TrigFlow(), TrigFlow(sigma_data=0.5),
 ]  # fmt: skip
 every_process = pytest.mark.parametrize("process", PROCESSES, ids=repr)
 

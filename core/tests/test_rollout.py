@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from limbeck.rollouts import Plan, prior_noise, rollout
 
 import limbeck
 from limbeck.denoiser import Denoiser
 from limbeck.interfaces import Prediction, Space
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
+from limbeck.rollouts import Plan, prior_noise, rollout
 from limbeck.testing import FixedDraws, GaussianGenerator, GaussianPredictor, GaussianTeacher, TinyNetwork
 
 

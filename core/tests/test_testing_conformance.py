@@ -12,7 +12,19 @@ import limbeck
 from limbeck import Component, Needs, Options, hookimpl
 from limbeck.categorical import MaskedProcess, UniformProcess
 from limbeck.denoiser import Denoiser
-from limbeck.interfaces import Batch, Loss, Metric, Objective, Phase, Prediction, Sample, Sampler, Space, Teacher, average
+from limbeck.interfaces import (
+    Batch,
+    Loss,
+    Metric,
+    Objective,
+    Phase,
+    Prediction,
+    Sample,
+    Sampler,
+    Space,
+    Teacher,
+    average,
+)
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.rollouts import Plan, rollout
 from limbeck.testing import (
@@ -35,7 +47,16 @@ from limbeck.testing import (
 from limbeck.testing.conformance import Skip
 from limbeck.testing.conformance.objectives import ToyData, toy_predictor
 
-CLOSED_FORM = {"gaussian", "denoiser", "features", "trainable_copy", "flow_map", "flow_map_time", "forward_mode", "codec"}
+CLOSED_FORM = {
+    "gaussian",
+    "denoiser",
+    "features",
+    "trainable_copy",
+    "flow_map",
+    "flow_map_time",
+    "forward_mode",
+    "codec",
+}
 
 
 def labels(n):
@@ -50,7 +71,9 @@ class TestGaussianTeacher(TeacherConformance):
 
     def make(self):
         means = torch.tensor([[1.0, -1.0], [2.0, 3.0]])
-        return GaussianTeacher(RectifiedFlow(), torch.zeros(2), covariance=torch.tensor([[1.0, 0.5], [0.5, 2.0]]), class_means=means)
+        return GaussianTeacher(
+            RectifiedFlow(), torch.zeros(2), covariance=torch.tensor([[1.0, 0.5], [0.5, 2.0]]), class_means=means
+        )
 
     def conditions(self, n):
         return labels(n)
@@ -68,7 +91,9 @@ class TestGaussianMixtureTeacher(TeacherConformance):
 
 class TestMarkovChain(TeacherConformance):
     def make(self):
-        return MarkovChainTeacher(MaskedProcess(3), torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]), length=4)
+        return MarkovChainTeacher(
+            MaskedProcess(3), torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]), length=4
+        )
 
 
 class TestGaussianPredictor(GeneratorConformance):
@@ -86,7 +111,16 @@ class TestGaussianGenerator(GeneratorConformance):
 
 
 class TestTinyDenoiser(GeneratorConformance):
-    can = {"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling", "flow_map_time", "forward_mode"}
+    can = {
+        "gaussian",
+        "denoiser",
+        "features",
+        "trainable_copy",
+        "null_condition",
+        "sampling",
+        "flow_map_time",
+        "forward_mode",
+    }
 
     def make(self):
         return toy_predictor(0, (2, 3))
@@ -159,7 +193,12 @@ class Distance(Metric):
 
     def __call__(self, samples, cond, reference):
         real = reference.split("train").batch(torch.arange(64)).x0
-        return {"mean_gap": float((samples.square().mean() - real.square().mean()).abs() + (samples.abs().mean() - real.abs().mean()).abs())}
+        return {
+            "mean_gap": float(
+                (samples.square().mean() - real.square().mean()).abs()
+                + (samples.abs().mean() - real.abs().mean()).abs()
+            )
+        }
 
 
 class TestDistance(MetricConformance):
@@ -296,7 +335,9 @@ class WrongLoss(Regression):
             case "constant":
                 return Loss(sum(p.sum() for p in self.roles()["generator"].parameters()), {})
             case "teacher":
-                return Loss(loss.value + self.teacher(batch.x0, rng.uniform("t", (len(batch),)), batch.cond).x0_hat.mean(), {})
+                return Loss(
+                    loss.value + self.teacher(batch.x0, rng.uniform("t", (len(batch),)), batch.cond).x0_hat.mean(), {}
+                )
         return loss
 
 
@@ -462,6 +503,10 @@ def manifest(*components, api=limbeck.LIMBECK_API, name="a_manifest"):
     return module
 
 
+def leaking():
+    return BadData("leak")
+
+
 GOOD = Component("sampler", "renoise", Renoise, summary="few calls")
 
 
@@ -474,12 +519,14 @@ GOOD = Component("sampler", "renoise", Renoise, summary="few calls")
         (manifest(GOOD, GOOD), "components_are_named_and_described"),
         (manifest(Component("sampler", "renoise", Renoise)), "components_are_named_and_described"),
         (manifest(Component("noise", "renoise", Renoise, summary="x")), "components_are_named_and_described"),
-        (manifest(Component("data", "toy", ToyData, summary="x", can={"smaples"})), "components_are_named_and_described"),
-        (manifest(Component("sampler", "lost", "limbeck.rollout:NoSuchThing", summary="x")), "targets_can_be_imported"),
-        (manifest(Component("data", "toy", lambda: BadData("leak"), summary="x", can={"samples", "held_out"})),
-         "declared_abilities_are_there"),
+        (
+            manifest(Component("data", "toy", ToyData, summary="x", can={"smaples"})),
+            "components_are_named_and_described",
+        ),
+        (manifest(Component("sampler", "lost", "limbeck.rollout:Nothing", summary="x")), "targets_can_be_imported"),
+        (manifest(Component("data", "toy", leaking, summary="x", can={"held_out"})), "declared_abilities_are_there"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_manifest_is_caught(module, caught_by):
     report = check(module)
     assert caught_by in report.failures, str(report)
@@ -510,7 +557,9 @@ class TestCoreManifest(PluginConformance):
 
 
 def test_expected_failures_need_a_check_and_a_reason():
-    with pytest.raises(ValueError, match="no check named 'same_input_same_anwser'. Did you mean 'same_input_same_answer'?"):
+    with pytest.raises(
+        ValueError, match="no check named 'same_input_same_anwser'. Did you mean 'same_input_same_answer'?"
+    ):
         check(Broken("nothing"), "teacher", expected_failures={"same_input_same_anwser": "typo"})
     with pytest.raises(ValueError, match="needs a written reason"):
         check(Broken("nothing"), "teacher", expected_failures={"same_input_same_answer": " "})

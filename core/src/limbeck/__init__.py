@@ -35,6 +35,7 @@ _LAZY = {
     "Guided": "limbeck.guidance",
     "Denoiser": "limbeck.denoiser",
     "Plan": "limbeck.rollouts",
+    "rollout": "limbeck.rollouts",
     "Rng": "limbeck.randomness",
     "rng": "limbeck.randomness",
     # processes
@@ -57,7 +58,7 @@ _LAZY = {
 
 # Modules that are public as such. They are not in the table: an attribute that shares its name with a submodule would
 # be the object before that submodule is imported and the module after.
-_MODULES = ("registry", "rollout", "testing")
+_MODULES = ("registry", "testing")
 
 __all__ = ["__version__", *_LAZY, *_MODULES]
 

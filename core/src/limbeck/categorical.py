@@ -1,13 +1,13 @@
 r"""Categorical processes: how tokens are corrupted, and the exact laws of one step back.
 
-Every token is kept with probability alpha_t and otherwise replaced: by the mask (`MaskedProcess`, Sahoo et al. 2024, MDLM) or
-by a token drawn uniformly from the vocabulary, itself included (`UniformProcess`, Austin et al. 2021, D3PM):
+Every token is kept with probability alpha_t and otherwise replaced: by the mask (`MaskedProcess`, Sahoo et al. 2024,
+MDLM) or by a token drawn uniformly from the vocabulary, itself included (`UniformProcess`, Austin et al. 2021, D3PM):
 
     q(x_t | x0) = alpha_t 1[x_t = x0] + (1 - alpha_t) pi(x_t),      pi = mask | uniform
 
-t = 0 is data (alpha_0 = 1), t = 1 is noise (alpha_1 = 0). Letters: B batch, L sequence, V vocabulary, S states (V, and the
-mask where it lies outside the vocabulary). tokens (B, L) int64, logits (B, L, V), time (B,) or (B, L), noise u (B, L): uniform
-on [0, 1), drawn in float64 because a vocabulary of 50,000 needs more digits than float32 has.
+t = 0 is data (alpha_0 = 1), t = 1 is noise (alpha_1 = 0). Letters: B batch, L sequence, V vocabulary, S states (V, and
+the mask where it lies outside the vocabulary). tokens (B, L) int64, logits (B, L, V), time (B,) or (B, L), noise u (B, L):
+uniform on [0, 1), drawn in float64 because a vocabulary of 50,000 needs more digits than float32 has.
 """
 
 import math
@@ -32,7 +32,8 @@ def one_hot(tokens: Tensor, size: int, dtype: torch.dtype) -> Tensor:
 def draw(probabilities: Tensor, u: Tensor) -> Tensor:
     """Inverse distribution function: tokens (...,) from probabilities (..., S) and u (...,) uniform on [0, 1).
 
-    The cumulative sum runs in float64 and is scaled to its own total, so that rounding never yields an impossible token.
+    The cumulative sum runs in float64 and is scaled to its own total, so that rounding never yields an impossible
+    token.
     """
     below = probabilities.double().cumsum(-1)
     total = below[..., -1:]
@@ -53,7 +54,7 @@ class CategoricalProcess(ABC):
 
     t_max = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.vocab < 2:
             raise ValueError(f"a vocabulary has at least two tokens; got {self.vocab}")
         if self.schedule not in ("linear", "cosine"):
@@ -98,8 +99,8 @@ class CategoricalProcess(ABC):
         return rng.uniform(purpose, shape, torch.float64)
 
     def add_noise(self, x0: Tensor, u: Tensor, t: Tensor) -> Tensor:
-        """x_t from x0, both (B, L), and uniform u (B, L): kept where u < alpha_t, otherwise replaced by the quantile of what
-        is left of u. The same u at two times gives coupled states: once replaced, a token stays replaced."""
+        """x_t from x0, both (B, L), and uniform u (B, L): kept where u < alpha_t, otherwise replaced by the quantile
+        of what is left of u. The same u at two times gives coupled states: once replaced, a token stays replaced."""
         alpha = self._at(t, x0.ndim, torch.float64)
         rest = (u.double() - alpha) / torch.where(alpha < 1, 1 - alpha, 1.0)
         return torch.where(u < alpha, x0, self._replacement(rest.clamp(0, 1)))
@@ -141,16 +142,19 @@ class CategoricalProcess(ABC):
 
 @dataclass(frozen=True)
 class MaskedProcess(CategoricalProcess):
-    """Replaced tokens become `mask_id`: by default one past the vocabulary; a smaller id is a token that data never takes."""
+    """Replaced tokens become `mask_id`: by default one past the vocabulary; a smaller id is a token that data never
+    takes."""
 
-    mask_id: int | None = None
+    mask_id: int = -1  # -1: one past the vocabulary
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mask_id is None:
+        if self.mask_id == -1:
             object.__setattr__(self, "mask_id", self.vocab)
         if not 0 <= self._mask <= self.vocab:
-            raise ValueError(f"mask_id is a token id in [0, {self.vocab}] for a vocabulary of {self.vocab}; got {self.mask_id}")
+            raise ValueError(
+                f"mask_id is a token id in [0, {self.vocab}] for a vocabulary of {self.vocab}; got {self.mask_id}"
+            )
 
     @property
     def _mask(self) -> int:
@@ -168,8 +172,8 @@ class MaskedProcess(CategoricalProcess):
         return torch.full(u.shape, self._mask, dtype=torch.int64, device=u.device)
 
     def posterior(self, xt: Tensor, t: Tensor, s: Tensor, x0_probabilities: Tensor) -> Tensor:
-        """A visible token stays; a mask is lifted with probability (alpha_s - alpha_t) / (1 - alpha_t), to x0_probabilities;
-        Sahoo et al. 2024, Eq. 7."""
+        """A visible token stays; a mask is lifted with probability (alpha_s - alpha_t) / (1 - alpha_t), to
+        x0_probabilities; Sahoo et al. 2024."""
         p = x0_probabilities
         alpha_t, alpha_s = self._at(t, 3, p.dtype), self._at(s, 3, p.dtype)
         lifted = (alpha_s - alpha_t) / torch.where(alpha_t < 1, 1 - alpha_t, 1.0)
@@ -178,7 +182,7 @@ class MaskedProcess(CategoricalProcess):
         return torch.where(xt.eq(self._mask).unsqueeze(-1), hidden, one_hot(xt, self.states, p.dtype))
 
     def nelbo_weight(self, t: Tensor) -> Tensor:
-        """-d_alpha_t / (1 - alpha_t), the weight of a masked token's cross entropy in the bound, Sahoo et al. 2024, Eq. 10
+        """-d_alpha_t / (1 - alpha_t), the weight of a masked token's cross entropy in the bound, Sahoo et al. 2024
         (1 / t for the linear schedule). With exact predictions the bound is the likelihood itself."""
         return -self.d_alpha(t) / (1 - self.alpha(t))
 
@@ -198,8 +202,8 @@ class UniformProcess(CategoricalProcess):
         return (u * self.vocab).long().clamp_max(self.vocab - 1)
 
     def posterior(self, xt: Tensor, t: Tensor, s: Tensor, x0_probabilities: Tensor) -> Tensor:
-        """Bayes: q(x_s | x_t, x0) = q(x_t | x_s) q(x_s | x0) / q(x_t | x0) with alpha_{t|s} = alpha_t / alpha_s, summed over x0
-        in O(V); Austin et al. 2021, Eq. 3."""
+        """Bayes: q(x_s | x_t, x0) = q(x_t | x_s) q(x_s | x0) / q(x_t | x0) with alpha_{t|s} = alpha_t / alpha_s,
+        summed over x0 in O(V); Austin et al. 2021, Eq. 3."""
         p, size = x0_probabilities, self.vocab
         alpha_t, alpha_s = self._at(t, 3, p.dtype), self._at(s, 3, p.dtype)
         ratio = alpha_t / torch.where(alpha_s > 0, alpha_s, 1.0)

@@ -1,8 +1,8 @@
 r"""A categorical teacher that is exact: the data law is a first-order Markov chain.
 
-x0_1 ~ initial, x0_{i+1} ~ transition[x0_i], length L. Corruption is independent per position, so p(x0_i | x_t) is a hidden
-Markov model with emissions q(x_t,i | x0_i): forward-backward gives it exactly, for masked and uniform processes alike.
-Letters: B batch, L sequence, V vocabulary.
+x0_1 ~ initial, x0_{i+1} ~ transition[x0_i], length L. Corruption is independent per position, so p(x0_i | x_t) is a
+hidden Markov model with emissions q(x_t,i | x0_i): forward-backward gives it exactly, for masked and uniform processes
+alike. Letters: B batch, L sequence, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,9 @@ class MarkovChainTeacher(Teacher):
         size = process.vocab
         transition = torch.as_tensor(transition, dtype=torch.float64)
         if transition.shape != (size, size) or not torch.allclose(transition.sum(1), transition.new_ones(size)):
-            raise ValueError(f"transition must be ({size}, {size}) with rows that sum to one; got {tuple(transition.shape)}")
+            raise ValueError(
+                f"transition must be ({size}, {size}) with rows that sum to one; got {tuple(transition.shape)}"
+            )
         if initial is None:
             initial = torch.linalg.matrix_power(transition, 4096).mean(0)
         self.process, self.space, self.length = process, Space((length,), domain="tokens"), length
@@ -60,7 +62,9 @@ class MarkovChainTeacher(Teacher):
     def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction:
         """logits = log p(x0_i | x_t), (B, L, V), float32 or better like t; features 0: the probabilities, (B, L V)."""
         p = self.posterior(xt, t)
-        logits = torch.where(p > 0, p.clamp_min(1e-300).log(), IMPOSSIBLE).to(torch.promote_types(t.dtype, torch.float32))
+        logits = torch.where(p > 0, p.clamp_min(1e-300).log(), IMPOSSIBLE).to(
+            torch.promote_types(t.dtype, torch.float32)
+        )
         return Prediction(logits=logits, features=tuple(p.flatten(1).to(logits.dtype) for _ in features))
 
     def log_density(self, x: Tensor, t: Tensor | None = None) -> Tensor:

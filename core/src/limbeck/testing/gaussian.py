@@ -3,11 +3,11 @@ r"""Gaussian data, where every quantity of every Gaussian process has a closed f
 x0 ~ N(m, Sigma). At (alpha_t, sigma_t) the marginal is N(alpha_t m, C_t) with C_t = alpha_t^2 Sigma + sigma_t^2 I, and
 with y = x_t - alpha_t m everything follows from P = C_t^{-1} y:
 
-    x0_hat = m + alpha_t Sigma P,   eps_hat = sigma_t P,   score = -P,   flow map t -> s: alpha_s m + C_s^{1/2} C_t^{-1/2} y
+    x0_hat = m + alpha_t Sigma P,   eps_hat = sigma_t P,   score = -P
+    flow map t -> s:  alpha_s m + C_s^{1/2} C_t^{-1/2} y
 
-(methods: Gaussian posterior; checked against finite differences and integration in the tests). Letters: B batch, D
-elements of one event, K classes. Tensors (B, *event); parameters are float64 and are cast to the precision of the
-input.
+The tests hold these against finite differences and integration. Letters: B batch, D elements of one event, K classes.
+Tensors (B, *event); parameters are float64 and are cast to the precision of the input.
 """
 
 import math

@@ -2,7 +2,8 @@ r"""Mixtures of isotropic Gaussians: non-linear, multimodal, and still exact.
 
 x0 ~ sum_k w_k N(m_k, c_k^2 I). With S_k^2 = alpha_t^2 c_k^2 + sigma_t^2 and r_k(x_t) the posterior of component k,
 
-    x0_hat = sum_k r_k [m_k + alpha_t c_k^2 (x_t - alpha_t m_k) / S_k^2],   eps_hat = sum_k r_k sigma_t (x_t - alpha_t m_k) / S_k^2
+    x0_hat  = sum_k r_k [m_k + alpha_t c_k^2 (x_t - alpha_t m_k) / S_k^2]
+    eps_hat = sum_k r_k sigma_t (x_t - alpha_t m_k) / S_k^2
 
 In one dimension the flow map is exact by quantiles: P_s^{-1}(P_t(x)), P_t the distribution function of x_t.
 Letters: B batch, D elements of one event, K components. Tensors (B, *event).

@@ -1,11 +1,10 @@
 """Distillation by energy distance: draws of the student beside draws of the teacher; nothing but the student trains."""
 
 import torch
-from limbeck.rollouts import rollout
 from torch import Tensor
 
 from acme_distill.options import EnergyDistanceOptions
-from limbeck import Batch, Loss, Needs, Objective, Phase, Plan, Rng
+from limbeck import Batch, Loss, Needs, Objective, Phase, Plan, Rng, rollout
 from limbeck.interfaces import average
 
 

@@ -28,5 +28,6 @@ from limbeck.testing.conformance.report import CHECKS, Case, Check, Report, Resu
 
 __all__ = [
     "CHECKS", "Case", "Check", "Conformance", "DataConformance", "GeneratorConformance", "MetricConformance",
-    "ObjectiveConformance", "PluginConformance", "Report", "Result", "SamplerConformance", "Skip", "TeacherConformance", "check",
+    "ObjectiveConformance", "PluginConformance", "Report", "Result", "SamplerConformance", "Skip", "TeacherConformance",
+    "check",
 ]  # fmt: skip

@@ -42,8 +42,8 @@ class Cell:
 def possible_cells(plugin: str | None = None) -> list[Cell]:
     """Cells in which nothing is missing; those that `plugin` (an entry-point name) brings a part of, or all.
 
-    Partners come from one plugin, since only they are sure to live in one space. An objective that asks nothing of a teacher
-    is tried without one (pretraining), one that does with each.
+    Partners come from one plugin, since only they are sure to live in one space. An objective that asks nothing of a
+    teacher is tried without one (pretraining), one that does with each.
     """
     cells = []
     for generator in registry.components("generator"):

@@ -36,7 +36,13 @@ class Conformance:
         return None
 
     def case(self) -> Case:
-        return Case(self.kind, self.make, _abilities(self.kind, self.can, self.component, self.make), self.conditions, self.extra())
+        return Case(
+            self.kind,
+            self.make,
+            _abilities(self.kind, self.can, self.component, self.make),
+            self.conditions,
+            self.extra(),
+        )
 
     def extra(self) -> dict[str, Any]:
         return {}
@@ -49,8 +55,12 @@ class Conformance:
         """Checks are not removed or overridden: a known failure goes to expected_failures, with its reason."""
         refuse_unknown(self.expected_failures, set(CHECKS[self.kind]), type(self).__name__)
         kit = next(k for k in type(self).__mro__ if k.__module__ == __name__)
-        changed = [n for n in CHECKS[self.kind] if getattr(type(self), f"test_{n}", None) is not getattr(kit, f"test_{n}")]
-        assert not changed, f"overridden checks: {', '.join(changed)}; use expected_failures = {{check: reason}} instead"
+        changed = [
+            n for n in CHECKS[self.kind] if getattr(type(self), f"test_{n}", None) is not getattr(kit, f"test_{n}")
+        ]
+        assert not changed, (
+            f"overridden checks: {', '.join(changed)}; use expected_failures = {{check: reason}} instead"
+        )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -95,13 +105,15 @@ def _abilities(kind: str, can: Any, component: str | None, make: Callable[[], An
 
 
 class TeacherConformance(Conformance):
-    """Holds a teacher to its contract. `can` are the abilities that its manifest declares; `conditions(n)` its labels."""
+    """Holds a teacher to its contract. `can` are the abilities that its manifest declares; `conditions(n)` its
+    labels."""
 
     kind = "teacher"
 
 
 class GeneratorConformance(Conformance):
-    """Holds a generator to its contract; one that is no predictor (a scene, a language model) skips what needs its call."""
+    """Holds a generator to its contract; one that is no predictor (a scene, a language model) skips what needs its
+    call."""
 
     kind = "generator"
 
@@ -110,7 +122,8 @@ class ObjectiveConformance(Conformance):
     """Holds an objective to its contract, on small partners of the kit's own.
 
     make() returns it before setup. `partners()` may return {"generator", "teacher", "data"} where the kit's own lack an
-    ability, and `batch(size, rng)` the batches of its source (needed where it reads more than x0, cond, noise, xt and t).
+    ability, and `batch(size, rng)` the batches of its source (needed where it reads more than x0, cond, noise, xt and
+    t).
     """
 
     kind = "objective"
@@ -148,8 +161,8 @@ class MetricConformance(Conformance):
 class PluginConformance(Conformance):
     """Holds a plugin to its contract: make() returns its manifest module, or the module's name.
 
-    By "kind name", for what `declared_abilities_are_there` builds: skip_components (reason), component_options (options),
-    component_conditions (function of n), component_expected_failures ({check: reason}).
+    By "kind name", for what `declared_abilities_are_there` builds: skip_components (reason), component_options
+    (options), component_conditions (function of n), component_expected_failures ({check: reason}).
     """
 
     kind = "plugin"
@@ -176,12 +189,14 @@ def check(
 
     Args:
         subject: an object (copied for every check), a manifest module, or a function that makes a fresh object.
-        kind: teacher, generator, objective, data, sampler, metric or plugin; found out when None (a predictor is judged as a
+        kind: teacher, generator, objective, data, sampler, metric or plugin; found out when None (a predictor is
+        judged as a
             generator when it has parameters that learn, as a teacher otherwise).
         can: declared abilities, which choose the checks.
         conditions: `conditions(n)` gives n conditions.
         expected_failures: {check: reason}; such a check must really fail.
-        extra: what a kind needs besides: `partners`, `batch` (objective), `data` (metric), `skip_components` and the like,
+        extra: what a kind needs besides: `partners`, `batch` (objective), `data` (metric), `skip_components` and the
+        like,
             `skip_cells` (plugin).
     """
     make, sample = _factory(subject)
@@ -207,7 +222,9 @@ def _factory(subject: Any) -> tuple[Callable[[], Any], Any]:
         return (lambda: copy.deepcopy(subject)), subject
     if callable(subject):
         return subject, subject()
-    raise TypeError(f"check() takes a component, a manifest module or a function that makes one; got {type(subject).__name__}")
+    raise TypeError(
+        f"check() takes a component, a manifest module or a function that makes one; got {type(subject).__name__}"
+    )
 
 
 def kind_of(sample: Any) -> str:
@@ -216,9 +233,17 @@ def kind_of(sample: Any) -> str:
 
     if isinstance(sample, types.ModuleType):
         return "plugin"
-    if isinstance(sample, Teacher) and not (isinstance(sample, Generator) and any(p.requires_grad for p in sample.parameters())):
+    if isinstance(sample, Teacher) and not (
+        isinstance(sample, Generator) and any(p.requires_grad for p in sample.parameters())
+    ):
         return "teacher"
-    for cls, kind in ((Generator, "generator"), (Objective, "objective"), (Data, "data"), (Sampler, "sampler"), (Metric, "metric")):
+    for cls, kind in (
+        (Generator, "generator"),
+        (Objective, "objective"),
+        (Data, "data"),
+        (Sampler, "sampler"),
+        (Metric, "metric"),
+    ):
         if isinstance(sample, cls):
             return kind
     raise TypeError(f"cannot tell what {type(sample).__name__} is; pass kind=, one of {', '.join(CHECKS)}")

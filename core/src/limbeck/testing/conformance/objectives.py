@@ -16,7 +16,7 @@ from limbeck.manifest import ABILITIES
 from limbeck.processes import RectifiedFlow
 from limbeck.randomness import Rng
 from limbeck.rollouts import prior_noise
-from limbeck.testing.conformance.predictors import nudge
+from limbeck.testing.conformance.predictors import close, nudge
 from limbeck.testing.conformance.report import Case, Skip, check_for
 from limbeck.testing.network import TinyNetwork
 
@@ -24,7 +24,16 @@ ROWS = 8
 CLASSES = 3
 
 PREDICTOR = frozenset(
-    {"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling", "flow_map_time", "forward_mode"}
+    {
+        "gaussian",
+        "denoiser",
+        "features",
+        "trainable_copy",
+        "null_condition",
+        "sampling",
+        "flow_map_time",
+        "forward_mode",
+    }
 )
 
 
@@ -82,7 +91,9 @@ class Game:
         if not given:
             for role, words in needs_of(self.objective).by_role().items():
                 if lacking := sorted(words - TOY_ABILITIES[role]):
-                    raise Skip(f"needs {', '.join(lacking)} of the {role}; the kit's own {role} has none: define partners()")
+                    raise Skip(
+                        f"needs {', '.join(lacking)} of the {role}; the kit's own {role} has none: define partners()"
+                    )
         self.generator, self.teacher = self.partners["generator"], self.partners.get("teacher")
         limbeck.rng(0, phase="setup").seed_globally()
         self.objective.setup(self.generator, self.teacher)
@@ -92,7 +103,8 @@ class Game:
         self.make_batch: Callable[[int, Rng], Batch] = case.extra.get("batch") or self._batch
 
     def _batch(self, size: int, rng: Rng) -> Batch:
-        """Real rows where there is data, noise beside them, and a state of the process: whatever an objective may read."""
+        """Real rows where there is data, noise beside them, and a state of the process: whatever an objective may
+        read."""
         data, process = self.partners.get("data"), getattr(self.generator, "process", None)
         real = data.batch(rng.integers("rows", len(data), (size,))) if data is not None else Batch()
         if process is None:
@@ -114,12 +126,16 @@ class Game:
         return self.objective.loss(phase, batch, rng)
 
     def play(self, steps: int, lr: float = 1e-3) -> None:
-        optimizers = {name: torch.optim.SGD(module.parameters(), lr=lr) for name, module in self.objective.roles().items()}
+        optimizers = {
+            name: torch.optim.SGD(module.parameters(), lr=lr) for name, module in self.objective.roles().items()
+        }
         for step in range(steps):
             for phase in self.phases(step):
                 self.objective.focus(phase)
                 loss = self.loss(phase, step)
-                assert bool(loss.value.isfinite()), f"step {step}, phase {phase.name}: the loss is {loss.value.detach()}"
+                assert bool(loss.value.isfinite()), (
+                    f"step {step}, phase {phase.name}: the loss is {loss.value.detach()}"
+                )
                 loss.backward()
                 for role in phase.roles:
                     optimizers[role].step()
@@ -141,7 +157,9 @@ def _float_of(batch: Batch) -> torch.dtype:
 
 
 def _gradients(module: nn.Module) -> dict[str, Tensor]:
-    return {name: p.grad for name, p in module.named_parameters() if p.grad is not None and float(p.grad.abs().sum()) > 0}
+    return {
+        name: p.grad for name, p in module.named_parameters() if p.grad is not None and float(p.grad.abs().sum()) > 0
+    }
 
 
 @check_for("objective")
@@ -183,7 +201,9 @@ def phases_are_a_function_of_the_step(case: Case) -> None:
         assert len(set(turns)) == len(turns), f"two equal turns in one step: count them with Phase(repeat=...): {turns}"
         for phase in turns:
             unknown = set(phase.roles) - set(game.objective.roles())
-            assert not unknown and phase.roles, f"phase {phase.name!r} names roles {phase.roles}; there are {sorted(game.objective.roles())}"
+            assert not unknown and phase.roles, (
+                f"phase {phase.name!r} names roles {phase.roles}; there are {sorted(game.objective.roles())}"
+            )
 
 
 @check_for("objective")
@@ -220,8 +240,9 @@ def the_same_rng_gives_the_same_loss(case: Case) -> None:
 
 @check_for("objective")
 def splitting_the_batch_changes_nothing(case: Case) -> None:
-    """The loss and gradient of a batch are the mean over its two halves: draws go by name through rng, which slices them, and
-    per-sample losses are averaged by limbeck.interfaces.average. Otherwise accumulation and more processes change the run."""
+    """The loss and gradient of a batch are the mean over its two halves: draws go by name through rng, which slices
+    them, and per-sample losses are averaged by limbeck.interfaces.average. Otherwise accumulation and more processes
+    change the run."""
     game = Game(case)
     for phase in game.phases():
         game.objective.focus(phase)
@@ -233,21 +254,18 @@ def splitting_the_batch_changes_nothing(case: Case) -> None:
         halves = [game.loss(phase, part=k, parts=2) for k in range(2)]
         mean = (halves[0].value + halves[1].value) / 2
         mean.backward()
-        torch.testing.assert_close(
-            mean.detach(), whole.value.detach(), rtol=1e-4, atol=1e-6, msg=lambda text: f"phase {phase.name!r}: {text}"
-        )
+        close(mean.detach(), whole.value.detach(), f"phase {phase.name!r}", rtol=1e-4, atol=1e-6)
         for role in phase.roles:
             for name, gradient in _gradients(game.objective.roles()[role]).items():
                 reference = expected[role].get(name, torch.zeros_like(gradient))
-                torch.testing.assert_close(
-                    gradient, reference, rtol=1e-3, atol=1e-5, msg=lambda text: f"gradient of {role}.{name}: {text}"
-                )
+                close(gradient, reference, f"gradient of {role}.{name}", rtol=1e-3, atol=1e-5)
         game.objective.zero_grad()
 
 
 @check_for("objective")
 def weights_of_the_batch_are_used(case: Case) -> None:
-    """batch.weight are averaging weights: equal weights 1/B change nothing, and unequal ones do (quadrature depends on it)."""
+    """batch.weight are averaging weights: equal weights 1/B change nothing, and unequal ones do (quadrature depends on
+    it)."""
     game = Game(case)
     for phase in game.phases():
         game.objective.focus(phase)
@@ -255,10 +273,10 @@ def weights_of_the_batch_are_used(case: Case) -> None:
         equal = game.loss(phase, weight=torch.full((ROWS,), 1 / ROWS)).value.detach()
         ramp = torch.arange(1.0, ROWS + 1)
         other = game.loss(phase, weight=ramp / ramp.sum()).value.detach()
-        torch.testing.assert_close(
-            equal, plain, rtol=1e-4, atol=1e-6, msg=lambda text: f"phase {phase.name!r}: weights 1/B are not the mean: {text}"
+        close(equal, plain, f"phase {phase.name!r}: weights 1/B are not the mean", rtol=1e-4, atol=1e-6)
+        assert not torch.equal(other, plain), (
+            f"phase {phase.name!r}: batch.weight is ignored; use average(per_sample, batch.weight)"
         )
-        assert not torch.equal(other, plain), f"phase {phase.name!r}: batch.weight is ignored; use average(per_sample, batch.weight)"
 
 
 @check_for("objective")

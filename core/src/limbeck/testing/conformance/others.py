@@ -55,7 +55,9 @@ def a_row_is_always_the_same(case: Case) -> None:
             if whole.x0 is not None and one.x0 is not None:
                 assert torch.equal(one.x0[0], whole.x0[k]), f"row {int(row)} differs between two batches"
             if isinstance(whole.cond, Tensor):
-                assert torch.equal(one.cond[0], whole.cond[k]), f"the condition of row {int(row)} differs between two batches"
+                assert torch.equal(one.cond[0], whole.cond[k]), (
+                    f"the condition of row {int(row)} differs between two batches"
+                )
 
 
 @check_for("data")
@@ -156,7 +158,9 @@ def it_starts_where_it_is_told(case: Case) -> None:
     def walk(given: Tensor | None) -> Tensor:
         return sampler(student, None, steps=1, rng=limbeck.rng(0), batch_size=ROWS, noise=given).value
 
-    torch.testing.assert_close(walk(noise), walk(None), msg=lambda text: f"noise= is not the draw named 'noise': {text}")
+    torch.testing.assert_close(
+        walk(noise), walk(None), msg=lambda text: f"noise= is not the draw named 'noise': {text}"
+    )
     assert not torch.equal(walk(-noise), walk(None)), "noise= is ignored"
 
 
@@ -171,8 +175,8 @@ def conditions_are_passed_on(case: Case) -> None:
 
 @check_for("sampler")
 def many_steps_reach_the_law_of_the_data(case: Case) -> None:
-    """On a Gaussian, mean and spread of 2,000 samples are those of the data, on every process: with 60 steps along an exact
-    denoiser (a solver), or with 3 calls of an exact flow map (a sampler of few-step students)."""
+    """On a Gaussian, mean and spread of 2,000 samples are those of the data, on every process: with 60 steps along an
+    exact denoiser (a solver), or with 3 calls of an exact flow map (a sampler of few-step students)."""
     sampler = case.make()
     for process in PROCESSES:
         teacher = _law(process)
@@ -214,7 +218,9 @@ def every_number_says_which_way_is_better(case: Case) -> None:
     assert values, "no numbers came back"
     for name, value in values.items():
         assert isinstance(value, float) and math.isfinite(value), f"{name} is {value!r}; expected a finite float"
-        assert metric.better.get(name) in ("lower", "higher"), f"`better` does not say for {name!r}: {dict(metric.better)}"
+        assert metric.better.get(name) in ("lower", "higher"), (
+            f"`better` does not say for {name!r}: {dict(metric.better)}"
+        )
 
 
 @check_for("metric")
@@ -229,7 +235,8 @@ def the_same_samples_get_the_same_numbers(case: Case) -> None:
 
 @check_for("metric")
 def noise_is_not_judged_better_than_real_data(case: Case) -> None:
-    """Held-out data beats noise of the same mean and spread in at least one number, and loses by none that measures quality.
+    """Held-out data beats noise of the same mean and spread in at least one number, and loses by none that measures
+    quality.
 
     (Only the first half is asserted: a distance to the nearest training example, say, may well be larger for noise.)
     """

@@ -51,7 +51,9 @@ def imported_by(module: str) -> list[str]:
 def the_manifest_is_light(case: Case) -> None:
     """Importing the manifest loads no torch: `limbeck plugins` reads every manifest, and must stay instant."""
     heavy = imported_by(manifest_of(case).__name__)
-    assert not heavy, f"importing {manifest_of(case).__name__} also imports {', '.join(heavy)}; name targets as 'module:attribute'"
+    assert not heavy, (
+        f"importing {manifest_of(case).__name__} also imports {', '.join(heavy)}; name targets as 'module:attribute'"
+    )
 
 
 @check_for("plugin")
@@ -107,12 +109,16 @@ def options_round_trip(case: Case) -> None:
         where, model = f"{c.kind} {c.name!r}", load(c.options)
         assert issubclass(model, BaseModel), f"{where}: {c.options} is no pydantic model; subclass limbeck.Options"
         for name, field in model.model_fields.items():
-            assert field.description, f"{where}: option {name!r} has no description; write Field(..., description='...')"
+            assert field.description, (
+                f"{where}: option {name!r} has no description; write Field(..., description='...')"
+            )
         if any(field.is_required() for field in model.model_fields.values()):
             continue
         tried += 1
         value = model()
-        assert model.model_validate_json(value.model_dump_json()) == value, f"{where}: options change on their way through JSON"
+        assert model.model_validate_json(value.model_dump_json()) == value, (
+            f"{where}: options change on their way through JSON"
+        )
         assert model(**value.model_dump()) == value, f"{where}: options change on their way through a mapping"
         try:
             model(no_such_option_exists=1)
@@ -152,15 +158,17 @@ def options_fit_their_targets(case: Case) -> None:
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             continue
         missing = sorted(set(load(c.options).model_fields) - {p.name for p in parameters})
-        assert not missing, f"{c.kind} {c.name!r}: the target takes no {', '.join(missing)}, which its options model offers"
+        assert not missing, (
+            f"{c.kind} {c.name!r}: the target takes no {', '.join(missing)}, which its options model offers"
+        )
 
 
 @check_for("plugin")
 def declared_abilities_are_there(case: Case) -> None:
     """Every teacher, generator, objective, data and sampler that can be built without arguments passes its own kit.
 
-    By "kind name": `skip_components` (reason) for what is too large, `component_options` and `component_conditions` for what
-    needs them, `component_expected_failures` ({check: reason}) for what is known."""
+    By "kind name": `skip_components` (reason) for what is too large, `component_options` and `component_conditions`
+    for what needs them, `component_expected_failures` ({check: reason}) for what is known."""
     skipped: dict[str, str] = dict(case.extra.get("skip_components", {}))
     expected: dict[str, dict[str, str]] = dict(case.extra.get("component_expected_failures", {}))
     wrong, judged = [], 0

@@ -1,4 +1,5 @@
-"""Checks of teachers and of generators that are predictors. Letters: B batch, F frames; events are whatever the space says.
+"""Checks of teachers and of generators that are predictors. Letters: B batch, F frames; events are whatever the space
+says.
 
 Every check's docstring is what a plugin author reads when it fails.
 """
@@ -90,7 +91,9 @@ def says_where_it_lives(case: Case) -> None:
     if "gaussian" in case.can:
         assert isinstance(model.process, GaussianProcess), f"declares 'gaussian', but its process is {model.process!r}"
     if "categorical" in case.can:
-        assert isinstance(model.process, CategoricalProcess), f"declares 'categorical', but its process is {model.process!r}"
+        assert isinstance(model.process, CategoricalProcess), (
+            f"declares 'categorical', but its process is {model.process!r}"
+        )
     if isinstance(model, Teacher):
         word = "gaussian" if isinstance(model.process, GaussianProcess) else "categorical"
         assert word in case.can, f"lives on {model.process!r} but does not declare {word!r}"
@@ -102,7 +105,9 @@ def predicts_in_the_shape_and_precision_of_its_input(case: Case) -> None:
     model = predictor(case)
     xt, t, cond = states(model, case)
     out = model(xt, t, cond)
-    assert isinstance(out, Prediction), f"forward returned {type(out).__name__}, expected limbeck.Prediction(x0_hat=...)"
+    assert isinstance(out, Prediction), (
+        f"forward returned {type(out).__name__}, expected limbeck.Prediction(x0_hat=...)"
+    )
     value = answer(out)
     if isinstance(model.process, GaussianProcess):
         assert value.shape == xt.shape, f"x0_hat has shape {tuple(value.shape)}, expected that of xt, {tuple(xt.shape)}"
@@ -116,7 +121,8 @@ def predicts_in_the_shape_and_precision_of_its_input(case: Case) -> None:
 
 @check_for("teacher", "generator")
 def predicts_from_pure_noise(case: Case) -> None:
-    """Every rollout starts at t_max, where alpha_t may be 0: the prediction must be finite there, and close to data too."""
+    """Every rollout starts at t_max, where alpha_t may be 0: the prediction must be finite there, and close to data
+    too."""
     model = predictor(case)
     xt, t, cond = states(model, case)
     if isinstance(model.process, GaussianProcess):
@@ -159,7 +165,9 @@ def the_gradient_reaches_the_input(case: Case) -> None:
     xt.requires_grad_(True)
     answer(model(xt, t, cond)).square().sum().backward()
     assert xt.grad is not None, "the answer is cut off from xt"
-    assert bool(xt.grad.isfinite().all()) and float(xt.grad.abs().sum()) > 0, "the gradient with respect to xt is not usable"
+    assert bool(xt.grad.isfinite().all()) and float(xt.grad.abs().sum()) > 0, (
+        "the gradient with respect to xt is not usable"
+    )
 
 
 @check_for("teacher")
@@ -233,7 +241,9 @@ def weights_survive_a_safetensors_file(case: Case) -> None:
     fresh.load_state_dict(load(content))
     xt, t, cond = states(model, case)
     with torch.no_grad():
-        assert torch.equal(answer(fresh(xt, t, cond)), answer(model(xt, t, cond))), "the loaded weights answer differently"
+        assert torch.equal(answer(fresh(xt, t, cond)), answer(model(xt, t, cond))), (
+            "the loaded weights answer differently"
+        )
 
 
 # --- abilities -------------------------------------------------------------------------------------------------------
@@ -250,7 +260,9 @@ def features_are_returned_on_request(case: Case) -> None:
     assert plain.features == (), "features came without being asked for"
     assert len(asked.features) == 2, f"asked for 2 features, got {len(asked.features)}"
     for hidden in asked.features:
-        assert hidden.shape[0] == ROWS and hidden.ndim >= 2, f"a feature has shape {tuple(hidden.shape)}; expected ({ROWS}, C, ...)"
+        assert hidden.shape[0] == ROWS and hidden.ndim >= 2, (
+            f"a feature has shape {tuple(hidden.shape)}; expected ({ROWS}, C, ...)"
+        )
     close(answer(asked), answer(plain), "asking for features changed the answer")
 
 
@@ -275,7 +287,8 @@ def the_null_condition_allows_guidance(case: Case) -> None:
 
 @check_for("teacher", "generator")
 def a_trainable_copy_learns_apart(case: Case) -> None:
-    """ability `trainable_copy`: the copy's parameters learn, share no memory with the original, and live in its space."""
+    """ability `trainable_copy`: the copy's parameters learn, share no memory with the original, and live in its
+    space."""
     case.needs("trainable_copy")
     model = predictor(case).freeze()
     copied = model.trainable_copy("full")
@@ -293,13 +306,14 @@ def a_trainable_copy_learns_apart(case: Case) -> None:
 
 @check_for("teacher", "generator")
 def a_trainable_copy_starts_as_the_original(case: Case) -> None:
-    """ability `trainable_copy`: before any update the copy answers as the original does (a critic starts at the teacher)."""
+    """ability `trainable_copy`: before any update the copy answers as the original does (a critic starts at the
+    teacher)."""
     case.needs("trainable_copy")
     model = predictor(case)
     xt, t, cond = states(model, case)
     with torch.no_grad():
-        close(answer(model.trainable_copy("full").eval()(xt, t, cond)), answer(model(xt, t, cond)), "the copy starts elsewhere",
-              rtol=1e-3, atol=1e-4)  # fmt: skip
+        copied = answer(model.trainable_copy("full").eval()(xt, t, cond))
+        close(copied, answer(model(xt, t, cond)), "the copy starts elsewhere", rtol=1e-3, atol=1e-4)
 
 
 @check_for("teacher", "generator")
@@ -364,7 +378,8 @@ def the_codec_goes_both_ways(case: Case) -> None:
 
 @check_for("generator")
 def its_parameters_learn(case: Case) -> None:
-    """make() returns something trainable: a gradient reaches at least one parameter, and the report counts the others."""
+    """make() returns something trainable: a gradient reaches at least one parameter, and the report counts the
+    others."""
     model = case.make()
     learning = [p for p in model.parameters() if p.requires_grad]
     assert learning, "no parameter requires a gradient"
@@ -380,7 +395,8 @@ def its_parameters_learn(case: Case) -> None:
 
 @check_for("generator")
 def samples_are_a_function_of_the_rng(case: Case) -> None:
-    """ability `sampling`: a rollout gives finite samples, the same for the same seed, others for another, in any split."""
+    """ability `sampling`: a rollout gives finite samples, the same for the same seed, others for another, in any
+    split."""
     case.needs("sampling")
     model = gaussian(case)
     plan = Plan.uniform(model.process, 2)
