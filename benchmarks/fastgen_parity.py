@@ -81,14 +81,16 @@ def both_sides(width: int = 256, batch: int = 128, dtype=torch.float32):
     teacher, student, critic = models(width, dtype=dtype)
     shape = (batch, 1, 8, 8)
     torch.manual_seed(1)
-    noise, t = torch.randn(shape, dtype=dtype), 0.02 + 0.96 * torch.rand(batch, dtype=dtype)
+    noise, u = torch.randn(shape, dtype=dtype), torch.rand(batch, dtype=dtype)
+    t = 0.02 + 0.96 * u  # uniform on the default range of the objective
     torch.manual_seed(2)
     eps = torch.randn(shape, dtype=dtype)  # the peer draws it with the global generator: same seed, same numbers
 
     ours = objective(teacher, copy.deepcopy(student), critic)
     theirs = peer(copy.deepcopy(teacher), student, critic, t)
-    rng = FixedDraws({"noise": noise, "t": t, "eps": eps})
+    rng = FixedDraws({"noise": noise, "t": u, "eps": eps})
     rows = Batch(noise=noise)
+    theirs.student.train(), theirs.fake_score.train()
 
     def our_loss(phase: Phase):
         ours.focus(phase)

@@ -72,7 +72,17 @@ def bare_loop(teacher, x0: torch.Tensor, labels: torch.Tensor, options: dict, st
     return (time.perf_counter() - start) / steps
 
 
-def engine(recipe: str, steps: int, overrides: dict) -> float:
+QUIET = [
+    "evaluate.every=null",
+    "evaluate.metrics=[]",
+    "evaluate.compare=false",
+    "evaluate.grid=0",
+    "report.write=false",
+    "train.checkpoint.every=1000000",
+]
+
+
+def engine(recipe: str, steps: int, overrides: list[str]) -> float:
     """Seconds per step of the engine, between the ends of step WARM and of the last one."""
     import limbeck
 
@@ -87,9 +97,7 @@ def engine(recipe: str, steps: int, overrides: dict) -> float:
     try:
         limbeck.distill(
             recipe,
-            train={"steps": steps + WARM, "checkpoint": {"every": 10**6}} | overrides,
-            evaluate=None,
-            report=False,
+            overrides=[*QUIET, *overrides, f"train.steps={steps + WARM}"],
             callbacks=[Clock()],
             out=folder / "run",
             progress=False,
@@ -104,22 +112,25 @@ def main() -> None:
     parser.add_argument("--recipe", default="digits_dmd2")
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
 
     from limbeck.build import build
-    from limbeck.recipes import load_recipe
+    from limbeck.recipes import load
 
-    recipe = load_recipe(arguments.recipe)
+    torch.set_num_threads(arguments.threads)
+    overrides = ["train.schedule=constant", "train.warmup=0", f"train.threads={arguments.threads}"]
+    recipe = load(arguments.recipe, overrides)
     built = build(recipe)
     train = recipe.train
-    critic = (train.phases or {}).get("critic")
+    critic = train.phases.get("critic")
     options = {
         "lr": train.lr,
         "critic_lr": getattr(critic, "lr", None) or train.lr,
         "batch_size": train.batch_size,
         "clip": train.clip,
         "betas": tuple(train.betas),
-        "ema": train.ema if isinstance(train.ema, float) else train.ema[0],
+        "ema": train.ema[0],
         "critic_updates": built.objective.options.critic_updates,
     }
     data = built.data.split("train")
@@ -127,7 +138,7 @@ def main() -> None:
     pairs = []
     for k in range(arguments.pairs):
         runs = [
-            ("engine", lambda: engine(arguments.recipe, arguments.steps, {})),
+            ("engine", lambda: engine(arguments.recipe, arguments.steps, overrides)),
             ("bare", lambda: bare_loop(copy.deepcopy(built.teacher), rows.x0, rows.cond, options, arguments.steps)),
         ]
         pairs.append({name: run() for name, run in (runs if k % 2 else runs[::-1])})
@@ -141,6 +152,7 @@ def main() -> None:
                 "bare_ms": 1e3 * statistics.median(p["bare"] for p in pairs),
                 "overhead_percent": 100 * math.expm1(mean),
                 "upper_95_percent": 100 * math.expm1(bound),
+                "threads": arguments.threads,
                 "pairs": len(pairs),
                 "steps": arguments.steps,
             },

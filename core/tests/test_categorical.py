@@ -105,8 +105,9 @@ def test_prior_samples_are_pure_noise(process):
     x = process.prior_sample((50_000, 2), limbeck.rng(0))
     got = torch.bincount(x.flatten(), minlength=process.states) / x.numel()
     torch.testing.assert_close(got.double(), process.prior(), atol=0.01, rtol=0)
-    assert torch.equal(process.add_noise(torch.zeros_like(x), x * 0.0 + 0.4, at(1.0, 50_000)) == 0, process.prior_sample(
-        (50_000, 2), FixedDraws({"noise": x * 0.0 + 0.4})) == 0)  # fmt: skip
+    u = torch.linspace(0, 0.999, 5, dtype=torch.float64)[:, None]
+    replaced = process.add_noise(torch.zeros(5, 1, dtype=torch.int64), u, at(1.0, 5))
+    assert torch.equal(replaced, process.prior_sample((5, 1), FixedDraws({"noise": u})))
 
 
 @every_process

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from limbeck.rollouts import Plan, rollout
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -17,6 +16,7 @@ from limbeck.errors import LimbeckError, RunExists
 from limbeck.exporters import export_safetensors, export_torch
 from limbeck.interfaces import Batch, Data, Sample, Sampler, Space
 from limbeck.processes import EDM, RectifiedFlow
+from limbeck.rollouts import Plan, rollout
 
 
 class Network(nn.Module):

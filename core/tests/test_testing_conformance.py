@@ -523,7 +523,7 @@ GOOD = Component("sampler", "renoise", Renoise, summary="few calls")
             manifest(Component("data", "toy", ToyData, summary="x", can={"smaples"})),
             "components_are_named_and_described",
         ),
-        (manifest(Component("sampler", "lost", "limbeck.rollout:Nothing", summary="x")), "targets_can_be_imported"),
+        (manifest(Component("sampler", "lost", "limbeck.rollouts:Nothing", summary="x")), "targets_can_be_imported"),
         (manifest(Component("data", "toy", leaking, summary="x", can={"held_out"})), "declared_abilities_are_there"),
     ],
 )

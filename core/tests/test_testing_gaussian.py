@@ -136,7 +136,10 @@ def test_flow_map_from_rectified_flow_noise_is_affine():
 @pytest.mark.parametrize(
     ("process", "velocity"),
     [
-        (RectifiedFlow(), lambda x, t, m, s: -m + (t - (1 - t) * s**2) / ((1 - t) ** 2 * s**2 + t**2) * (x - (1 - t) * m)),
+        (
+            RectifiedFlow(),
+            lambda x, t, m, s: -m + (t - (1 - t) * s**2) / ((1 - t) ** 2 * s**2 + t**2) * (x - (1 - t) * m),
+        ),
         (EDM(), lambda x, t, m, s: t / (s**2 + t**2) * (x - m)),
         (
             TrigFlow(0.5),
@@ -320,11 +323,11 @@ def test_the_law_of_a_generator_is_its_perfect_critic():
         loss = (w[:, None] * (critic(xt, t).x0_hat - x0) ** 2).sum()
         # irreducible posterior variance: A^2 sigma^2 / (alpha^2 A^2 + sigma^2) = A^2 s^2 / (A^2 + s^2), s = sigma /
         # alpha
-        assert float(loss) == pytest.approx(0.36 * 1.21 / (0.36 + 1.21), rel=1e-9)
+        assert float(loss.detach()) == pytest.approx(0.36 * 1.21 / (0.36 + 1.21), rel=1e-9)
         gradient = torch.autograd.grad(loss, list(critic.parameters()))
         assert max(float(g.abs().max()) for g in gradient) < 1e-9
         wrong = GaussianPredictor(process, 0.9, 0.6)
-        assert float((w[:, None] * (wrong(xt, t).x0_hat - x0.detach()) ** 2).sum()) > float(loss) + 1e-3
+        assert float((w[:, None] * (wrong(xt, t).x0_hat - x0.detach()) ** 2).sum()) > float(loss.detach()) + 1e-3
 
 
 def test_quadrature_of_the_score_difference_gives_fixture_one():

@@ -6,8 +6,8 @@ MDLM) or by a token drawn uniformly from the vocabulary, itself included (`Unifo
     q(x_t | x0) = alpha_t 1[x_t = x0] + (1 - alpha_t) pi(x_t),      pi = mask | uniform
 
 t = 0 is data (alpha_0 = 1), t = 1 is noise (alpha_1 = 0). Letters: B batch, L sequence, V vocabulary, S states (V, and
-the mask where it lies outside the vocabulary). tokens (B, L) int64, logits (B, L, V), time (B,) or (B, L), noise u (B, L):
-uniform on [0, 1), drawn in float64 because a vocabulary of 50,000 needs more digits than float32 has.
+the mask where it lies outside the vocabulary). tokens (B, L) int64, logits (B, L, V), time (B,) or (B, L), noise u
+(B, L): uniform on [0, 1), drawn in float64 because a vocabulary of 50,000 needs more digits than float32 has.
 """
 
 import math

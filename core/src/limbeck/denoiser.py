@@ -16,9 +16,10 @@ class Denoiser(Predictor):
     `network(x, t, cond, s=..., features=...)` returns `out` (B, *event), and `(out, features)` when features are asked
     for. It sees `x` scaled to unit variance and a time in [0, 1]-like range, see `prediction`:
 
-    - velocity, v, eps, x0: x_in = x_t / sqrt(alpha_t^2 sigma_data^2 + sigma_t^2), time = t / t_max; out is that quantity.
-    - edm: the preconditioning of Karras et al. 2022, Tab. 1, in the frame of the process: with sigma = sigma_t/alpha_t and
-      x = x_t/alpha_t, x0_hat = c_skip x + c_out out, time = log(sigma) / 4.
+    - velocity, v, eps, x0: x_in = x_t / sqrt(alpha_t^2 sigma_data^2 + sigma_t^2), time = t / t_max; out is that
+      quantity.
+    - edm: the preconditioning of Karras et al. 2022, Tab. 1, in the frame of the process: with sigma = sigma_t/alpha_t
+      and x = x_t/alpha_t, x0_hat = c_skip x + c_out out, time = log(sigma) / 4.
 
     Args:
         null: label (int) or tensor that means "no condition"; None if the network has no unconditional branch.

@@ -292,8 +292,8 @@ def time_grid(
     high = min(high, float(ends[0]))  # no time beyond t_max: VP with a small beta_max never reaches sigma 80
     if not float(ends[1]) < low < high:
         raise ValueError(
-            f"sigma_range must lie between the noise levels of t_min and t_max, {float(ends[1]):.4g} and {float(ends[0]):.4g}; "
-            f"got {sigma_range}"
+            f"sigma_range must lie between the noise levels of t_min and t_max, {float(ends[1]):.4g} and "
+            f"{float(ends[0]):.4g}; got {sigma_range}"
         )
     ramp = torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
     if spacing == "log_snr":

@@ -68,7 +68,7 @@ def rollout(
     if not isinstance(spec, Teacher):
         raise TypeError(f"a rollout calls a Predictor, (xt, t, cond) -> Prediction; got {type(spec).__name__}")
     process = spec.process
-    assert isinstance(process, GaussianProcess), "rollouts of categorical processes come with the first method that needs one"
+    assert isinstance(process, GaussianProcess), "rollouts walk Gaussian processes; none is needed yet on others"
     if noise is None:
         if batch_size is None and cond is None:
             raise ValueError("how many samples? Pass cond, batch_size or noise")

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from limbeck.rollouts import prior_noise
 
 from limbeck.interfaces import Batch, Data, Phase, Space
 from limbeck.processes import EDM, RectifiedFlow
 from limbeck.randomness import Rng
+from limbeck.rollouts import prior_noise
 from limbeck.testing import GaussianTeacher
 from limbeck_diffusion.sources import (
     DataSource,

@@ -4,6 +4,7 @@ DDP is applied per role here; another wrapper (FSDP2's `fully_shard`) would take
 `state_dict` in `states` and of `gradient_norm` in `optimizers`.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from limbeck.errors import RecipeError, did_you_mean
+from limbeck.errors import LimbeckError, RecipeError, did_you_mean
 from limbeck.interfaces import Objective
 
 
@@ -27,7 +28,17 @@ class Place:
         check_trackers(trackers)
         # precision belongs to a run, and accelerate remembers it for the whole Python process
         AcceleratorState._reset_state()
-        self.accelerator = Accelerator(mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder)
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        # without a GPU accelerate takes every launched process for a run of its own unless it is told
+        on_cpu = launched > 1 and not torch.accelerator.is_available()
+        self.accelerator = Accelerator(
+            cpu=on_cpu, mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder
+        )
+        if self.accelerator.num_processes != launched:
+            raise LimbeckError(
+                f"{launched} processes were launched, but accelerate sees {self.accelerator.num_processes}: each would "
+                "train alone, into one folder. Check the launcher's settings (accelerate env)."
+            )
         if precision == "fp16" and self.accelerator.scaler is None:  # accelerate would compute in float32, in silence
             raise RecipeError(
                 f"train.precision: fp16 needs a GPU; this is {self.accelerator.device}. Allowed: no, bf16"

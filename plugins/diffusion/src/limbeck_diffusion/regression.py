@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from limbeck.rollouts import prior_noise
 from torch import Tensor
 
 from limbeck.interfaces import (
@@ -25,6 +24,7 @@ from limbeck.interfaces import (
 from limbeck.manifest import Needs
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
+from limbeck.rollouts import prior_noise
 from limbeck_diffusion.distances import distance, l2
 from limbeck_diffusion.options import ODEPairsOptions
 

@@ -14,12 +14,12 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from limbeck.rollouts import Plan, prior_noise, rollout
 from torch import Tensor
 
 from limbeck.interfaces import Sample, Sampler, Teacher, unwrap
 from limbeck.processes import EDM, VP, GaussianProcess, align, time_grid
 from limbeck.randomness import Rng
+from limbeck.rollouts import Plan, prior_noise, rollout
 from limbeck_diffusion.options import (
     EDMStochasticOptions,
     GridOptions,

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from limbeck.rollouts import Plan, rollout
 from torch import Tensor, nn
 
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Predictor, Sample, Teacher, average
 from limbeck.manifest import Needs
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
+from limbeck.rollouts import Plan, rollout
 from limbeck_diffusion.discriminator import FeatureHead
 from limbeck_diffusion.distribution import (
     discriminator_loss,

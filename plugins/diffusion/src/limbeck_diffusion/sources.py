@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from limbeck.rollouts import Plan, prior_noise, rollout
 from torch import Tensor
 
 from limbeck.interfaces import Batch, Data, Generator, Objective, Predictor, Source, Teacher, unwrap
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng, derive_seed
+from limbeck.rollouts import Plan, prior_noise, rollout
 from limbeck_diffusion.options import (
     DataSourceOptions,
     PairsSourceOptions,
