@@ -70,7 +70,7 @@ install: $(DEV)
 
 demo: $(BASE)
 	@start=$$(date +%s); \
-	$(BIN)/limbeck distill digits_dmd2 --out $(RUN) --overwrite; \
+	$(BIN)/limbeck distill digits_dmd2 --out $(RUN) --overwrite || exit $$?; \
 	seconds=$$(( $$(date +%s) - start )); \
 	echo "  took      $$(( seconds / 60 )) min $$(( seconds % 60 )) s"
 

@@ -1,4 +1,5 @@
-"""dmd2 beside nvidia-modelopt's `modelopt.torch.fastgen`: the same weights and draws give the same loss and gradients."""
+"""dmd2 beside nvidia-modelopt's `modelopt.torch.fastgen`: the same weights and draws give the same loss and
+gradients."""
 
 import importlib.util
 from pathlib import Path

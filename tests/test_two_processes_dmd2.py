@@ -14,7 +14,8 @@ spec.loader.exec_module(engine_problem)
 STEPS = 3
 QUICK = [
     "train.batch_size=32", f"train.steps={STEPS}", "train.threads=1", "objective.critic_updates=2",
-    "evaluate.every=null", "evaluate.metrics=[]", "evaluate.compare=false", "evaluate.grid=0", "report.write=false", "train.schedule=constant",
+    "evaluate.every=null", "evaluate.metrics=[]", "evaluate.compare=false", "evaluate.grid=0", "report.write=false",
+    "train.schedule=constant",
     "objective.gan_weight=0.1", "objective.critic_gan_weight=0.1",
 ]  # fmt: skip
 

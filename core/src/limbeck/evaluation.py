@@ -103,18 +103,22 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Rows of the final table: teacher, teacher cut to the student's steps, student, and real data as the floor.
 
-    Each row: `name`, `role` (teacher, teacher_cut, student, floor), `sampler`, `steps`, `evaluations` (rows through the
+    Each row: `name`, `role` (teacher, teacher_fewest, teacher_cut, student, floor), `sampler`, `steps`, `evaluations` (rows through the
     network per sample, guidance counted), `ms_per_sample`, `metrics`. With `folder` (of a run) the table goes to
     evaluation.json and a grid of every row, at equal noise, to samples/comparison/.
     """
     plan = _plan(built, samples, seed, batch_size)
     contestants: list[tuple[str, str, Teacher, Sampler, int, str]] = []
     if getattr(built, "teacher", None) is not None:
-        block = _teacher_sampling(built.recipe)
+        block = _teacher_sampling(built.recipe) or dict(DEFAULT_TEACHER_SAMPLING)
         steps = block.pop("steps")
         sampler = _sampler(block)
         use = _sampler_name(block["use"])
         contestants.append(("teacher", "teacher", built.teacher, sampler, steps, use))
+        fewest = _teacher_sampling(built.recipe, "teacher_fewest")
+        if fewest is not None:
+            walker, fewer, used = _sampler(fewest), fewest["steps"], _sampler_name(fewest["use"])
+            contestants.append((f"teacher, {used}", "teacher_fewest", built.teacher, walker, fewer, used))
         cut, cut_steps = _cut(sampler, steps, built.sampler.evaluations(built.sampling_steps))
         if cut_steps < steps:
             used = use if cut is sampler else "one call"
@@ -324,12 +328,12 @@ def _block(recipe: Any, name: str) -> dict[str, Any]:
     return dict(block) if isinstance(block, Mapping) else block.model_dump()
 
 
-def _teacher_sampling(recipe: Any) -> dict[str, Any]:
-    """{use, steps, **options} of `evaluate.teacher`; `use` is the object itself where one was given."""
+def _teacher_sampling(recipe: Any, key: str = "teacher") -> dict[str, Any] | None:
+    """{use, steps, **options} of `evaluate.teacher` (or another key); `use` is the object itself where one was given."""
     evaluate = recipe.get("evaluate") if isinstance(recipe, Mapping) else recipe.evaluate
-    block = evaluate.get("teacher") if isinstance(evaluate, Mapping) else getattr(evaluate, "teacher", None)
+    block = evaluate.get(key) if isinstance(evaluate, Mapping) else getattr(evaluate, key, None)
     if block is None:
-        return dict(DEFAULT_TEACHER_SAMPLING)
+        return None
     if isinstance(block, Mapping):
         return {**DEFAULT_TEACHER_SAMPLING, **block}
     return {**block.options, "use": block.object or block.use, "steps": block.steps}

@@ -133,7 +133,12 @@ class Evaluate(Section):
     compare: bool = Field(default=True, description="end with a table of teacher, teacher cut short, student")
     grid: int = Field(default=64, ge=0, description="samples in the grids drawn while training; 0 for none")
     teacher: Annotated[SamplingBlock | None, BeforeValidator(_block)] = Field(
-        default=None, description="how the teacher is sampled for comparison: {use: dpmpp_2m, steps: 20}"
+        default=None, description="how the teacher is sampled for comparison: {use: heun, steps: 18}"
+    )
+    teacher_fewest: Annotated[SamplingBlock | None, BeforeValidator(_block)] = Field(
+        default=None,
+        description="the teacher at the fewest evaluations that keep its quality (see limbeck.evaluation."
+        "fewest_evaluations): a row of its own, and speed-ups are stated against it",
     )
 
 

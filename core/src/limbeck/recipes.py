@@ -43,8 +43,10 @@ class Recipe(Schema):
             block = getattr(self, key)
             if block is not None:
                 yield (key,), kind, block
-        if self.evaluate.teacher is not None:
-            yield ("evaluate", "teacher"), "sampler", self.evaluate.teacher
+        for key in ("teacher", "teacher_fewest"):
+            block = getattr(self.evaluate, key)
+            if block is not None:
+                yield ("evaluate", key), "sampler", block
         for i, block in enumerate(self.evaluate.metrics):
             yield ("evaluate", "metrics", i), "metric", block
         for i, block in enumerate(self.callbacks):
@@ -113,7 +115,8 @@ class _Draft:
 
     def _block(self, path: YamlPath, value: Any) -> Any:
         """`objective: dmd2` means `{use: dmd2}`; what is neither text nor a mapping is the component itself."""
-        if path not in {(key,) for key in BLOCKS} | {("evaluate", "teacher")} or value is None:
+        samplers = {("evaluate", "teacher"), ("evaluate", "teacher_fewest")}
+        if path not in {(key,) for key in BLOCKS} | samplers or value is None:
             return value
         if isinstance(value, str):
             return {"use": value}

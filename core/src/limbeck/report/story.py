@@ -110,8 +110,11 @@ def sentence(record: Record) -> str:
         if master is None:
             return text + "."
         text += f" instead of {number(master['evaluations'])}"
-        speed = ratio(master, student, "ms_per_sample")
-        text += f", {speed} times faster" if speed else ""
+        cheapest = rows.get("teacher_fewest", master)
+        speed = ratio(cheapest, student, "ms_per_sample")
+        if speed:
+            text += f", {speed} times faster"
+            text += f" than the teacher in {number(cheapest['evaluations'])}" if cheapest is not master else ""
         if primary:
             text += f", with {spoken(primary)} {number(student['metrics'].get(primary))} against the teacher's "
             text += number(master["metrics"].get(primary))
@@ -165,9 +168,10 @@ def tiles(record: Record) -> list[Tile]:
     if student is not None:
         note = f"teacher: {number(teacher['evaluations'])}" if teacher else ""
         found.append(Tile("network evaluations per sample", number(student["evaluations"]), note))
-        speed = ratio(teacher, student, "ms_per_sample") if teacher else ""
+        against = rows.get("teacher_fewest", teacher)
+        speed = ratio(against, student, "ms_per_sample") if against else ""
         if student.get("ms_per_sample"):
-            note = f"{speed} times faster than the teacher" if speed else ""
+            note = f"{speed} times faster than the teacher in {number(against['evaluations'])}" if speed else ""
             found.append(Tile("milliseconds per sample", number(student["ms_per_sample"]), note))
         if primary:
             notes = [f"teacher: {number(teacher['metrics'].get(primary))}"] if teacher else []
