@@ -62,7 +62,17 @@ def test_the_pinned_set_covers_every_requirement():
 def test_a_wheel_holds_the_licence_the_manifest_and_no_tests(folder, tmp_path):
     import zipfile
 
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), folder]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        f"./{folder}",
+    ]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()

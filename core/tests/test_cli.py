@@ -121,7 +121,7 @@ def test_list_takes_singular_and_plural_and_filters_by_modality(limbeck):
     assert code == 0 and re.search(r"toy_loss +toy +toys +generator: denoiser +a toy loss +Toy 2020", out)
     assert "toy_map" not in out
     names = {row["qualified"] for row in json.loads(limbeck("list", "generators", "--on", "toyland", "--json")[1])}
-    assert names == {"toy/toy"}
+    assert "toy/toy" in names and "image/digits" not in names  # others of this process work on any modality
 
 
 def test_what_does_not_exist_gets_the_nearest_name_and_exit_code_2(limbeck):
