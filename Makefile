@@ -82,8 +82,9 @@ lint: $(DEV)
 	@$(BIN)/mypy
 
 format: $(DEV)
-	@$(BIN)/ruff check --quiet --fix .
-	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/python tools/rewrap.py $$(git ls-files -co --exclude-standard '*.py')
 
 bench: $(DEV)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

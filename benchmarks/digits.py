@@ -1,7 +1,8 @@
-"""The figures on handwritten digits: the demo over three seeds, the other objectives at equal budget, the teacher's curve.
+"""The figures on handwritten digits: the demo over three seeds, the other objectives at equal budget, the teacher's
+curve.
 
-`python benchmarks/digits.py demo|objectives|teacher [--out runs/benchmarks]`: prints Markdown tables and writes them as JSON.
-A run that is already in --out is not repeated.
+`python benchmarks/digits.py demo|objectives|teacher [--out runs/benchmarks]`: prints Markdown tables and writes them as
+JSON. A run that is already in --out is not repeated.
 """
 
 import argparse
@@ -18,8 +19,9 @@ METRICS = ("frechet", "frechet_held_out", "precision", "recall", "class_accuracy
 
 # Steps that take about the training time of digits_dmd2 (600 steps of one student and three critic updates, 31 network
 # passes a sample): the unit is one pass, forward 1, forward and backward 3.
-#   dmd2: 3 (1 + 3) + 3 + 2 = 17 passes;  with discriminator: 3 (1 + 3 + 6) + 3 + 2 + 3 = 38;  4 steps: 1.5 more forwards each
-#   consistency (heun): 2 + 3 + 1 = 6;  ode_pairs: 3, and 4,096 pairs of 35 evaluations = 1,120 steps' worth before
+#   dmd2: 3 (1 + 3) + 3 + 2 = 17 passes;  with discriminator: 3 (1 + 3 + 6) + 3 + 2 + 3 = 38;  4 steps: 1.5 more
+#   forwards each;  consistency (heun): 2 + 3 + 1 = 6;  ode_pairs: 3, and 4,096 pairs of 35 evaluations = 1,120 steps'
+#   worth before
 PASSES = 600 * 17
 OBJECTIVES = {
     "consistency": ("digits_consistency", PASSES // 6, (1, 2, 4)),
@@ -90,7 +92,9 @@ def objectives(out: Path) -> dict:
             metrics = evaluate_student(built, network, steps=count)
             found[f"{name} {count}"] = {"steps": steps, "seconds": seconds, "metrics": metrics}
             table.append([name, str(count), str(steps), f"{seconds:.0f}", *(f"{metrics[m]:.3f}" for m in METRICS)])
-    print_table(["objective", "evaluations", "training steps", "training s", *(m.replace("_", " ") for m in METRICS)], table)
+    print_table(
+        ["objective", "evaluations", "training steps", "training s", *(m.replace("_", " ") for m in METRICS)], table
+    )
     return found
 
 
@@ -101,10 +105,21 @@ def teacher(out: Path) -> dict:
     from limbeck.recipes import load
 
     built = build(load("digits_dmd2"))
-    samplers = ["euler", "heun", "dpmpp_2m", {"use": "dpmpp_2m", "spacing": "log_snr"}, {"use": "heun", "spacing": "karras"}]
+    samplers = [
+        "euler",
+        "heun",
+        "dpmpp_2m",
+        {"use": "dpmpp_2m", "spacing": "log_snr"},
+        {"use": "heun", "spacing": "karras"},
+    ]
     found = fewest_evaluations(built, samplers, (4, 6, 8, 9, 10, 11, 12, 14, 18, 24, 32))
     table = [
-        [row["name"], str(row["evaluations"]), f"{row['ms_per_sample']:.3f}", *(f"{row['metrics'][m]:.3f}" for m in METRICS)]
+        [
+            row["name"],
+            str(row["evaluations"]),
+            f"{row['ms_per_sample']:.3f}",
+            *(f"{row['metrics'][m]:.3f}" for m in METRICS),
+        ]
         for row in found["rows"]
     ]
     print_table(["teacher", "evaluations", "ms/sample", *(m.replace("_", " ") for m in METRICS)], table)

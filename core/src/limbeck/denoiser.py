@@ -76,6 +76,3 @@ class Denoiser(Predictor):
         if isinstance(self.null_value, Tensor):
             return self.null_value.to(cond).expand_as(cond)
         return torch.full_like(cond, self.null_value)
-
-
-

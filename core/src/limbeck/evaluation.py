@@ -103,9 +103,9 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Rows of the final table: teacher, teacher cut to the student's steps, student, and real data as the floor.
 
-    Each row: `name`, `role` (teacher, teacher_fewest, teacher_cut, student, floor), `sampler`, `steps`, `evaluations` (rows through the
-    network per sample, guidance counted), `ms_per_sample`, `metrics`. With `folder` (of a run) the table goes to
-    evaluation.json and a grid of every row, at equal noise, to samples/comparison/.
+    Each row: `name`, `role` (teacher, teacher_fewest, teacher_cut, student, floor), `sampler`, `steps`, `evaluations`
+    (rows through the network per sample, guidance counted), `ms_per_sample`, `metrics`. With `folder` (of a run) the
+    table goes to evaluation.json and a grid of every row, at equal noise, to samples/comparison/.
     """
     plan = _plan(built, samples, seed, batch_size)
     contestants: list[tuple[str, str, Teacher, Sampler, int, str]] = []
@@ -329,7 +329,8 @@ def _block(recipe: Any, name: str) -> dict[str, Any]:
 
 
 def _teacher_sampling(recipe: Any, key: str = "teacher") -> dict[str, Any] | None:
-    """{use, steps, **options} of `evaluate.teacher` (or another key); `use` is the object itself where one was given."""
+    """{use, steps, **options} of `evaluate.teacher` (or another key); `use` is the object itself where one was
+    given."""
     evaluate = recipe.get("evaluate") if isinstance(recipe, Mapping) else recipe.evaluate
     block = evaluate.get(key) if isinstance(evaluate, Mapping) else getattr(evaluate, key, None)
     if block is None:

@@ -136,9 +136,7 @@ class Teacher(nn.Module, ABC):
     space: Space
 
     @abstractmethod
-    def forward(
-        self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()
-    ) -> Prediction: ...
+    def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction: ...
 
     def null(self, cond: Any) -> Any:
         """The unconditional input of the same batch size. Raises when the model has none."""

@@ -171,7 +171,9 @@ def tiles(record: Record) -> list[Tile]:
         against = rows.get("teacher_fewest", teacher)
         speed = ratio(against, student, "ms_per_sample") if against else ""
         if student.get("ms_per_sample"):
-            note = f"{speed} times faster than the teacher in {number(against['evaluations'])}" if speed else ""
+            note = ""
+            if against and speed:
+                note = f"{speed} times faster than the teacher in {number(against['evaluations'])}"
             found.append(Tile("milliseconds per sample", number(student["ms_per_sample"]), note))
         if primary:
             notes = [f"teacher: {number(teacher['metrics'].get(primary))}"] if teacher else []
