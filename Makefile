@@ -84,7 +84,6 @@ lint: $(DEV)
 format: $(DEV)
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
-	@$(BIN)/python tools/rewrap.py $$(git ls-files -co --exclude-standard '*.py')
 
 bench: $(DEV)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -130,9 +130,11 @@ def teacher(out: Path) -> dict:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", default="demo", choices=["demo", "objectives", "teacher"])
+    parser.add_argument("what", nargs="*", default=["demo", "objectives", "teacher"], help="demo, objectives, teacher")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    result = {"demo": demo, "objectives": objectives, "teacher": teacher}[arguments.what](arguments.out)
-    (arguments.out / f"{arguments.what}.json").write_text(json.dumps(result, indent=2))
+    for what in arguments.what:
+        print(f"\n{what}\n")
+        result = {"demo": demo, "objectives": objectives, "teacher": teacher}[what](arguments.out)
+        (arguments.out / f"{what}.json").write_text(json.dumps(result, indent=2))

@@ -12,18 +12,19 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import load_file
 
 ZOOM, GAP, LABEL, PER_CLASS = 5, 8, 190, 2
-FILES = ("teacher", "teacher_cut", "student")
+ROLES = ("teacher", "teacher_cut", "student")
 
 
 def main(run: Path, out: Path) -> None:
-    rows = json.loads((run / "evaluation.json").read_text())["rows"]
-    models = [load_file(run / f"samples/comparison/{name}.safetensors") for name in FILES]
+    table = {row["role"]: row for row in json.loads((run / "evaluation.json").read_text())["rows"]}
+    rows = [table[role] for role in ROLES]
+    models = [load_file(run / f"samples/comparison/{role}.safetensors") for role in ROLES]
     cond = models[0]["cond"]
     chosen = torch.cat([torch.nonzero(cond == label).flatten()[:PER_CLASS] for label in range(10)])
     size = models[0]["samples"].shape[-1] * ZOOM
     sheet = Image.new("L", (LABEL + len(chosen) * (size + GAP) + GAP, len(models) * (size + GAP) + GAP), 255)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for i, (model, row) in enumerate(zip(models, rows, strict=False)):
+    for i, (model, row) in enumerate(zip(models, rows, strict=True)):
         top = GAP + i * (size + GAP)
         calls = row["evaluations"]
         draw.text((GAP, top + 2), row["name"], fill=0, font=font)

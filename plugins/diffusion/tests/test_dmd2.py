@@ -272,6 +272,13 @@ def test_a_discriminator_without_real_data_is_refused():
         objective.loss(CRITIC, rows(4), Rng(0, 0, CRITIC))
 
 
+def test_a_missing_teacher_and_a_bare_network_are_refused_with_the_cure():
+    with pytest.raises(ValueError, match="`teacher:`"):
+        DMD2().setup(toy(0), None)
+    with pytest.raises(TypeError, match=r"limbeck\.Denoiser"):
+        DMD2().setup(Toy(), toy(1).freeze())
+
+
 def test_a_generator_on_another_process_is_refused():
     generator = Denoiser(Toy(), TrigFlow(), Space((2,)))
     with pytest.raises(ValueError, match="init: teacher"):

@@ -1,6 +1,7 @@
 """Commands that work: pretrain, distill, sample, evaluate, export, report. torch is imported inside them."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,10 +60,12 @@ def train(
         if "=" not in text:
             raise RecipeError(f"{text!r} is not an override of the form path=value. Example: train.steps=300")
     loaded = recipes.load(recipe, overrides)
-    if not as_json:
+    speaks = os.environ.get("RANK", "0") == "0"  # under torchrun one process tells, not all of them
+    if speaks and not as_json:
         announce(loaded)
     run = getattr(api, what)(loaded, out=out, resume=resume, overwrite=overwrite)
-    finish(run, as_json, again=f"limbeck {what} {recipe}")
+    if speaks:
+        finish(run, as_json, again=f"limbeck {what} {recipe}")
 
 
 def announce(recipe: Any) -> None:

@@ -68,7 +68,15 @@ class DMD2(Objective):
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         options = self.options
-        assert teacher is not None and isinstance(generator, Predictor)
+        if teacher is None:
+            raise ValueError(
+                "dmd2 needs a teacher, got None. Pass one to setup, or add a `teacher:` block to the recipe."
+            )
+        if not isinstance(generator, Predictor):
+            raise TypeError(
+                f"dmd2 rolls its generator out, so it must be a limbeck.Predictor; got {type(generator).__name__}. "
+                "Wrap a raw network with limbeck.Denoiser."
+            )
         self.teacher = teacher
         self.process: GaussianProcess = teacher.process
         if generator.process != teacher.process:
@@ -108,7 +116,7 @@ class DMD2(Objective):
             if options.normalise:
                 field = field * dmd_normaliser(sample.at, real).to(field.dtype)
         loss = average(injection_loss(sample.at, field), batch.weight)
-        terms = {"field": field.detach().square().mean().sqrt()}
+        terms = {"field": field.detach().abs().mean()}
         if options.gan_weight:
             noised, gan_t, _ = self._noised(sample.at, rng, (0.0, 1.0), "gan_")
             adversarial = average(non_saturating_loss(critic(noised, gan_t, batch.cond, judge=True)), batch.weight)
@@ -164,7 +172,9 @@ def _twice(cond: Any) -> Any:
 
 def _feature_channels(predictor: Predictor, layers: Sequence[int]) -> list[int]:
     """Channels of the feature maps, by one call on a zero sample with the null condition's shape."""
-    x = torch.zeros(1, *predictor.space.event)
+    like = next(predictor.parameters())
+    x = torch.zeros(1, *predictor.space.event, device=like.device, dtype=like.dtype)
+    t = torch.full((1,), 0.5 * predictor.process.t_max, device=like.device)
     with torch.no_grad():
-        maps = predictor(x, torch.full((1,), 0.5 * predictor.process.t_max), None, features=tuple(layers)).features
+        maps = predictor(x, t, None, features=tuple(layers)).features
     return [m.shape[1] for m in maps]
