@@ -301,6 +301,27 @@ def test_ctrl_c_where_an_evaluation_is_due_makes_it_up_on_resume(tmp_path):
     assert problem.results(tmp_path / "run") == problem.results(tmp_path / "calm")
 
 
+def test_ctrl_c_in_the_last_step_saves_it_and_leaves_the_table_for_later(tmp_path):
+    with pytest.raises(Interrupted, match=r"(?s)all 24 steps are done and saved.*limbeck pretrain --resume"):
+        problem.train(tmp_path / "run", callbacks=[Press(24)])
+    assert Run(tmp_path / "run").status == "interrupted" and Run(tmp_path / "run").checkpoint().step == 24
+    problem.train(tmp_path / "run", resume=True)
+    problem.train(tmp_path / "calm")
+    assert Run(tmp_path / "run").status == "finished"
+    assert problem.results(tmp_path / "run") == problem.results(tmp_path / "calm")
+
+
+def test_ctrl_c_in_the_last_evaluation_stops_at_once_because_all_is_saved(tmp_path):
+    class PressWhenEvaluated:
+        def evaluated(self, step):
+            if step == 24:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="all 24 steps are done and saved"):
+        problem.train(tmp_path / "run", callbacks=[PressWhenEvaluated()])
+    assert Run(tmp_path / "run").checkpoint().step == 24
+
+
 def test_ctrl_c_twice_stops_at_once(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         problem.train(tmp_path / "run", callbacks=[Press(7, times=2)])

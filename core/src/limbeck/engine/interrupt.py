@@ -7,10 +7,13 @@ from typing import Any
 
 
 class Interrupts:
-    """Inside, the first SIGINT or SIGTERM sets `asked`; a second one raises KeyboardInterrupt at once."""
+    """Inside, the first SIGINT or SIGTERM sets `asked`; a second one raises KeyboardInterrupt at once.
+
+    While `all_saved` is set there is no step to finish, and the first one raises as well.
+    """
 
     def __init__(self, say: Any = None):
-        self.asked = False
+        self.asked = self.all_saved = False
         self._say = say
         self._before: dict[int, Any] = {}
 
@@ -25,7 +28,7 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked or self.all_saved:
             raise KeyboardInterrupt
         self.asked = True
         if self._say is not None:

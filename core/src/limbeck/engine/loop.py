@@ -77,9 +77,17 @@ class _Training:
                 self._loop()
                 self._finish()
             status = "finished"
-        except (Interrupted, KeyboardInterrupt):
+        except Interrupted:
             status = "interrupted"
             raise
+        except KeyboardInterrupt as error:
+            status = "interrupted"
+            if not self.interrupts.all_saved:
+                raise
+            raise Interrupted(
+                f"all {self.step} steps are done and saved; evaluation and report are not.\n"
+                f"  they follow with: {self._command()}"
+            ) from error
         finally:
             self._close(status)
 
@@ -246,6 +254,9 @@ class _Training:
                 self._save(evaluation_due=due)
             if stop and not last:
                 raise Interrupted(f"stopped at step {self.step} and saved.\n  resume: {self._command()}")
+            self.interrupts.all_saved = last
+            if stop:
+                raise KeyboardInterrupt
             if due:
                 self._evaluate()
 
