@@ -17,18 +17,17 @@ from limbeck.run import Run
 SEEDS = (0, 1, 2)
 METRICS = ("frechet", "frechet_held_out", "precision", "recall", "class_accuracy")
 
-# Steps that take about the training time of digits_dmd2 (600 steps of one student and three critic updates, 31 network
-# passes a sample): the unit is one pass, forward 1, forward and backward 3.
-#   dmd2: 3 (1 + 3) + 3 + 2 = 17 passes;  with discriminator: 3 (1 + 3 + 6) + 3 + 2 + 3 = 38;  4 steps: 1.5 more
-#   forwards each;  consistency (heun): 2 + 3 + 1 = 6;  ode_pairs: 3, and 4,096 pairs of 35 evaluations = 1,120 steps'
-#   worth before
-PASSES = 600 * 17
+# Equal budget: as many network passes as digits_dmd2 makes, forward 1, forward and backward 3 (per sample of the batch).
+#   dmd2: 2 (1 + 3) + 3 + 2 = 13 a step;  with discriminator: 2 (1 + 3 + 6) + 3 + 2 + 3 = 28
+#   four steps: 1.5 calls without gradient before each of the 3 rollouts, 13 + 4.5
+#   consistency (heun): 2 + 3 + 1 = 6;  ode_pairs: 3, and before that 35 for each of 4,096 pairs
+PASSES = 800 * 13
 OBJECTIVES = {
     "consistency": ("digits_consistency", PASSES // 6, (1, 2, 4)),
-    "dmd2 with discriminator": ("digits_dmd2_gan", PASSES // 38, (1,)),
-    "dmd2, backward simulation": ("digits_dmd2_4step", PASSES // 23, (1, 4)),
+    "dmd2 with discriminator": ("digits_dmd2_gan", PASSES // 28, (1,)),
+    "dmd2, backward simulation": ("digits_dmd2_4step", int(PASSES / 17.5), (1, 4)),
     "ode_pairs": ("digits_ode_pairs", (PASSES - 4096 * 35 // 128) // 3, (1,)),
-    "dmd2": ("digits_dmd2", 600, (1,)),
+    "dmd2": ("digits_dmd2", 800, (1,)),
 }
 
 
