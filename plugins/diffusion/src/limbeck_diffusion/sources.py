@@ -5,12 +5,13 @@ A factory takes the partners `data`, `teacher`, `generator`, `objective` (each m
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from limbeck.interfaces import Batch, Data, Generator, Objective, Predictor, Source, Teacher, unwrap
+from limbeck.options import Options
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng, derive_seed
 from limbeck.rollouts import Plan, prior_noise, rollout
@@ -54,91 +55,79 @@ def rows_of(rng: Rng, size: int, count: int, shuffle: bool = True) -> Tensor:
     return rows_at(position, size, count, seed=rng.seed, phase=rng.phase, repeat=rng.repeat, shuffle=shuffle)
 
 
-def _require(partner: Any, what: str, source: str) -> Any:
-    if partner is None:
-        raise ValueError(f"source {source!r} needs {what}, and the recipe gives none: add a `{what}:` block")
-    return partner
+class _Partnered(Source):
+    """A source with its options and partners."""
+
+    name: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]]  # one of them is enough
+    Options: ClassVar[type[Options]]
+
+    def __init__(
+        self,
+        *,
+        data: Data | None = None,
+        teacher: Teacher | None = None,
+        generator: Generator | None = None,
+        objective: Objective | None = None,
+        **options: Any,
+    ):
+        self.options: Any = self.Options(**options)
+        self.data, self.teacher, self.generator, self.objective = data, teacher, generator, objective
+        if all(getattr(self, partner) is None for partner in self.requires):
+            needed = self.requires[0]
+            raise ValueError(f"source {self.name!r} needs {needed}, and the recipe gives none: add a `{needed}:` block")
+
+    def conditions(self, size: int, rng: Rng) -> Any:
+        """Conditions from the data's law on the device of the draws; None without data."""
+        cond = None if self.data is None else self.data.conditions(size, rng)
+        return cond.to(rng.device) if isinstance(cond, Tensor) else cond
 
 
-def _conditions(data: Data | None, size: int, rng: Rng) -> Any:
-    cond = None if data is None else data.conditions(size, rng)
-    return cond.to(rng.device) if isinstance(cond, Tensor) else cond
-
-
-class DataSource(Source):
+class DataSource(_Partnered):
     """Real examples, epoch by epoch."""
 
+    name, requires = "data", ("data",)
     Options = DataSourceOptions
 
-    def __init__(
-        self,
-        *,
-        data: Data | None = None,
-        teacher: Teacher | None = None,
-        generator: Generator | None = None,
-        objective: Objective | None = None,
-        **options: Any,
-    ):
-        self.options = self.Options(**options)
-        self.data: Data = _require(data, "data", "data")
-
     def batch(self, size: int, rng: Rng) -> Batch:
-        return self.data.batch(rows_of(rng, size, len(self.data), self.options.shuffle)).to(rng.device)
+        data: Any = self.data
+        return data.batch(rows_of(rng, size, len(data), self.options.shuffle)).to(rng.device)
 
 
-class PriorSource(Source):
+class PriorSource(_Partnered):
     """Prior noise and conditions drawn from the data's law; no real sample is looked at. Draws: conditions, noise."""
 
+    name, requires = "prior", ("teacher", "generator")
     Options = PriorSourceOptions
 
-    def __init__(
-        self,
-        *,
-        data: Data | None = None,
-        teacher: Teacher | None = None,
-        generator: Generator | None = None,
-        objective: Objective | None = None,
-        **options: Any,
-    ):
-        self.options = self.Options(**options)
-        self.data = data
-        self.spec = unwrap(_require(generator if teacher is None else teacher, "teacher", "prior"))
-
     def batch(self, size: int, rng: Rng) -> Batch:
+        spec: Any = unwrap(self.generator if self.teacher is None else self.teacher)
         # "noise" is also the name under which a rollout would draw it: giving it here changes no number
-        noise = prior_noise(self.spec.process, (size, *self.spec.space.event), rng)
-        return Batch(noise=noise, cond=_conditions(self.data, size, rng))
+        noise = prior_noise(spec.process, (size, *spec.space.event), rng)
+        return Batch(noise=noise, cond=self.conditions(size, rng))
 
 
-class TrajectorySource(Source):
+class TrajectorySource(_Partnered):
     """States of teacher trajectories: every row walks from noise and stops at a random one of the sampler's nodes.
 
     Fills xt, t, noise, cond. Costs the teacher's walk up to the latest node drawn. Draws: conditions, noise, node.
     """
 
+    name, requires = "trajectory", ("teacher",)
     Options = TrajectorySourceOptions
 
-    def __init__(
-        self,
-        *,
-        data: Data | None = None,
-        teacher: Teacher | None = None,
-        generator: Generator | None = None,
-        objective: Objective | None = None,
-        **options: Any,
-    ):
-        self.options = self.Options(**options)
-        self.data = data
-        self.teacher: Teacher = _require(teacher, "teacher", "trajectory")
+    def __init__(self, **partners_and_options: Any):
+        super().__init__(**partners_and_options)
         self.sampler = _states_sampler(self.options.sampler)
 
     def batch(self, size: int, rng: Rng) -> Batch:
-        process: GaussianProcess = self.teacher.process
-        noise = prior_noise(process, (size, *self.teacher.space.event), rng)
-        cond = _conditions(self.data, size, rng)
+        teacher: Any = self.teacher
+        process: GaussianProcess = teacher.process
+        noise = prior_noise(process, (size, *teacher.space.event), rng)
+        cond = self.conditions(size, rng)
         node = rng.integers("node", self.options.steps, (size,))
         xt, t = noise, torch.full((size,), process.t_max, device=noise.device)
-        walk = self.sampler.states(self.teacher, cond, steps=self.options.steps, rng=rng, noise=noise)
+        walk = self.sampler.states(teacher, cond, steps=self.options.steps, rng=rng, noise=noise)
         for k in range(int(node.max()) + 1):
             x, time = next(walk)
             here = node == k
@@ -156,27 +145,16 @@ def _states_sampler(name: str) -> Any:
     return sampler
 
 
-class PairsSource(Source):
+class PairsSource(_Partnered):
     """Pairs (noise, teacher sample), made at the first batch and kept in memory; then epoch by epoch like real data.
 
     The i-th pair is a function of (seed, i, chunk): every process and every resumed run makes the same ones.
     """
 
+    name, requires = "pairs", ("teacher",)
     Options = PairsSourceOptions
 
-    def __init__(
-        self,
-        *,
-        data: Data | None = None,
-        teacher: Teacher | None = None,
-        generator: Generator | None = None,
-        objective: Objective | None = None,
-        **options: Any,
-    ):
-        self.options = self.Options(**options)
-        self.data = data
-        self.teacher: Teacher = _require(teacher, "teacher", "pairs")
-        self._pairs: Batch | None = None
+    _pairs: Batch | None = None
 
     def pairs(self, device: torch.device | str = "cpu") -> Batch:
         """All of them; generated when first asked for, with a progress bar on a terminal."""
@@ -209,28 +187,17 @@ class PairsSource(Source):
         return Batch(x0=pairs.x0[rows], noise=pairs.noise[rows], cond=cond)
 
 
-class StudentSource(Source):
+class StudentSource(_Partnered):
     """Samples of the current student (detached) as x0. Draws: conditions, noise, renoise/k."""
 
+    name, requires = "student", ("generator",)
     Options = StudentSourceOptions
 
-    def __init__(
-        self,
-        *,
-        data: Data | None = None,
-        teacher: Teacher | None = None,
-        generator: Generator | None = None,
-        objective: Objective | None = None,
-        **options: Any,
-    ):
-        self.options = self.Options(**options)
-        self.data = data
-        self.generator = _require(generator, "generator", "student")
-
     def batch(self, size: int, rng: Rng) -> Batch:
+        assert self.generator is not None
         spec = unwrap(self.generator)
         assert isinstance(spec, Predictor)
-        cond = _conditions(self.data, size, rng)
+        cond = self.conditions(size, rng)
         plan = Plan.uniform(spec.process, self.options.steps)
         sample = rollout(spec, cond, plan=plan, rng=rng, batch_size=size, grad="none")
         return Batch(x0=sample.value.detach(), cond=cond)
