@@ -362,7 +362,7 @@ class _Training:
     def _evaluated(self, values: Mapping[str, float]) -> None:
         assert self.lines is not None
         self.lines.add({"step": self.step, "evaluation": dict(values)})
-        self.bar.values(values)
+        self.bar.values(dict(list(values.items())[:1]))  # the primary metric; the others are in the log
         if self.options.trackers:
             self.place.accelerator.log({f"evaluation/{k}": v for k, v in values.items()}, step=self.step)
         self.hooks("evaluated", run=self.folder, step=self.step, values=dict(values))

@@ -13,14 +13,19 @@ class Progress:
     def __init__(self, title: str, steps: int, step: int, *, wanted: bool = True):
         self._bar: Any = None
         self._due = 0.0
-        self._said = ""
+        self._numbers: dict[str, float] = {}
         if wanted and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.table import Column
 
+            counts = MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(steps)) + 1))
+            eta = TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7))
+            numbers = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # the one that gives way on a narrow terminal
             self._bar = Progress(
-                TextColumn("  {task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-                TimeRemainingColumn(), TextColumn("{task.fields[said]}"), console=Console(stderr=True),
+                TextColumn("  {task.description}", table_column=Column(no_wrap=True, min_width=len(title) + 2)),
+                BarColumn(bar_width=24, table_column=Column(min_width=24)), counts, eta,
+                TextColumn("{task.fields[said]}", table_column=numbers), console=Console(stderr=True), expand=True,
             )  # fmt: skip
             self._task = self._bar.add_task(title, total=steps, completed=step, said="")
             self._bar.start()
@@ -31,15 +36,17 @@ class Progress:
             self._bar.update(self._task, completed=step, said=self._said)
 
     def values(self, values: Mapping[str, float]) -> None:
-        """The latest numbers, beside the bar."""
-        if self._bar is not None:
-            shown = [f"{name} {value:.3g}" for name, value in values.items() if math.isfinite(value)]
-            self._said = "  ".join(shown[:4])
+        """The latest numbers, beside the bar; each stays until there is a newer one."""
+        self._numbers.update(values)
+
+    @property
+    def _said(self) -> str:
+        return "  ".join(f"{name} {value:.3g}" for name, value in self._numbers.items() if math.isfinite(value))
 
     def doing(self, what: str) -> None:
         """Something other than steps takes time now."""
         if self._bar is not None:
-            self._bar.update(self._task, said=f"{self._said}  {what} ...")
+            self._bar.update(self._task, said=f"{what} ...  {self._said}")
 
     def say(self, message: str) -> None:
         if self._bar is not None:
