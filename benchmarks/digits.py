@@ -17,7 +17,7 @@ from limbeck.run import Run
 SEEDS = (0, 1, 2)
 METRICS = ("frechet", "frechet_held_out", "precision", "recall", "class_accuracy")
 
-# Equal budget: as many network passes as digits_dmd2 makes, forward 1, forward and backward 3 (per sample of the batch).
+# Equal budget: as many network passes as digits_dmd2 makes; forward counts 1, forward and backward 3 (per sample).
 #   dmd2: 2 (1 + 3) + 3 + 2 = 13 a step;  with discriminator: 2 (1 + 3 + 6) + 3 + 2 + 3 = 28
 #   four steps: 1.5 calls without gradient before each of the 3 rollouts, 13 + 4.5
 #   consistency (heun): 2 + 3 + 1 = 6;  ode_pairs: 3, and before that 35 for each of 4,096 pairs
