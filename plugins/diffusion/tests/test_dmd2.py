@@ -264,6 +264,18 @@ def test_backward_simulation_calls_the_student_on_its_own_rollout_with_one_call_
     assert objective.sampling() == {"use": "multistep", "steps": 4}
 
 
+def test_exit_last_judges_only_what_is_sampled_in_the_end():
+    calls = []
+    generator = toy(0)
+    generator.register_forward_hook(lambda module, args, out: calls.append(torch.is_grad_enabled()))
+    objective = DMD2(steps=3, exit="last")
+    objective.setup(generator, toy(1).freeze())
+    for step in range(5):
+        calls.clear()
+        objective.loss(GENERATOR, rows(4), Rng(0, step, GENERATOR))
+        assert calls == [False, False, True]
+
+
 def test_a_discriminator_without_real_data_is_refused():
     objective = DMD2(gan_weight=0.1, gan_features=(1,))
     objective.setup(toy(0), toy(1).freeze())

@@ -84,7 +84,7 @@ class DMD2(Objective):
                 f"dmd2 compares both models at one noise level, but the generator lives on {generator.process} and the "
                 f"teacher on {teacher.process}. Give the generator the teacher's process (init: teacher)."
             )
-        self.plan = Plan.uniform(self.process, options.steps, exit="random" if options.steps > 1 else "last")
+        self.plan = Plan.uniform(self.process, options.steps, exit=options.exit if options.steps > 1 else "last")
         origin = teacher if options.critic_init == "teacher" else generator
         predictor = origin.trainable_copy("full")
         head = None
