@@ -183,8 +183,8 @@ class DMD2Options(Options):
     steps: int = Field(1, ge=1, description="calls of the student")
     exit: Literal["random", "last"] = Field(
         "random",
-        description="steps > 1: after which call of its rollout the student is judged; random (DMD2) matches the mixture "
-        "of all its outputs, last only what is sampled in the end",
+        description="steps > 1: after which call of its rollout the student is judged; random (DMD2) matches the "
+        "mixture of all its outputs, last only what is sampled in the end",
     )
     t_range: tuple[float, float] = Field((0.02, 0.98), description="times of the score difference, fractions of t_max")
     critic_t_range: tuple[float, float] = Field((0.02, 0.98), description="times the critic is trained at")
