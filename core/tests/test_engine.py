@@ -416,6 +416,7 @@ def test_run_folder_holds_recipe_record_metrics_timings_and_loads_again(tmp_path
     run = Run(tmp_path / "run")
     assert run.status == "finished" and run.recipe == built.recipe
     assert {"versions", "hardware", "seed", "command", "started"} <= set(run.info)
+    assert 50 < run.info["peak_memory_mib"]["process"] < 50_000  # torch alone takes more than 50
     steps = sorted({line["step"] for line in run.metrics if "phase" in line})
     assert steps == [1, 5, 10, 15, 20]
     assert [line["step"] for line in run.metrics.evaluations()] == [12, 24]

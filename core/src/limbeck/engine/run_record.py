@@ -45,6 +45,21 @@ def hardware() -> dict[str, Any]:
     return found
 
 
+def peak_memory() -> dict[str, int]:
+    """Most memory held so far, MiB: of this process (where the system tells) and of its GPU."""
+    found: dict[str, int] = {}
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+        found["process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.max_memory_allocated() // 2**20
+    return found
+
+
 class RunRecord:
     """run.json, rewritten whole (aside, then renamed) whenever something happens."""
 
@@ -73,6 +88,7 @@ class RunRecord:
     def happened(self, event: str, step: int, status: str, **more: Any) -> None:
         self.content["status"] = status
         self.content["step"] = step
+        self.content["peak_memory_mib"] = peak_memory()
         self.content["history"].append({"at": now(), "event": event, "step": step, **more})
         self.write()
 
