@@ -295,8 +295,6 @@ class TestAgainstDiffusers:
 @pytest.mark.gpu
 @each_sampler
 def test_samplers_follow_their_input_to_the_gpu(cls, options, order):
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
     teacher = GaussianTeacher(RectifiedFlow(), mean=0.3, std=0.5).to("cuda")
     noise = Rng(0).normal("z", (16, 1))
     value = cls(**options)(teacher, None, steps=5, rng=Rng(0, device="cuda"), noise=noise.cuda()).value

@@ -11,6 +11,7 @@ Tensors (B, *event); parameters are float64 and are cast to the precision of the
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -29,26 +30,26 @@ class _Gaussian(Conditional):
     process: GaussianProcess
     answers: Literal["denoiser", "flow_map"] = "denoiser"
 
+    @abstractmethod
     def _precision(self, y: Tensor, c: Coefficients, frames: bool) -> Tensor:
         """C_t^{-1} y, (B, *event)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _spread(self, y: Tensor) -> Tensor:
         """Sigma y, (B, *event)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _roots(self, y: Tensor, of: Coefficients, over: Coefficients) -> Tensor:
         """C_s^{1/2} C_t^{-1/2} y, (B, *event)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _log_det(self, y: Tensor, c: Coefficients) -> Tensor:
         """log det C_t, (B,)."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def covariance(self) -> Tensor:
         """Sigma, (D, D), float64."""
-        raise NotImplementedError
 
     def _centred(self, xt: Tensor, t: Tensor, cond: Any) -> tuple[Tensor, Tensor, Tensor, Coefficients]:
         """(m, y, P, coefficients)."""
@@ -228,7 +229,22 @@ class GaussianTeacher(_Gaussian):
         )
 
 
-class GaussianPredictor(_Gaussian):
+class _Factored(Conditional):
+    """A law N(m, A A^T) with a learnable `factor` A, (*event) when diagonal or (D, D)."""
+
+    factor: nn.Parameter
+
+    @property
+    def diagonal(self) -> bool:
+        return not _is_matrix(self.factor, self.space)
+
+    @property
+    def covariance(self) -> Tensor:
+        a = self.factor.double()
+        return torch.diag(a.flatten().square()) if self.diagonal else a @ a.T
+
+
+class GaussianPredictor(_Factored, _Gaussian):
     """A trainable Gaussian law N(m, A A^T) that predicts in closed form; with `GaussianGenerator`, the perfect critic.
 
     Learnable: `means` (K + 1, *event), one per class and, last, the unconditional one; `factor` A, (*event) when
@@ -251,15 +267,6 @@ class GaussianPredictor(_Gaussian):
         super().__init__(process, space, mean, class_means)
         self.answers = answers
         self.factor = nn.Parameter(_factor(factor, space))
-
-    @property
-    def diagonal(self) -> bool:
-        return not _is_matrix(self.factor, self.space)
-
-    @property
-    def covariance(self) -> Tensor:
-        a = self.factor.double()
-        return torch.diag(a.flatten().square()) if self.diagonal else a @ a.T
 
     def _precision(self, y: Tensor, c: Coefficients, frames: bool) -> Tensor:
         if self.diagonal:
@@ -286,7 +293,7 @@ class GaussianPredictor(_Gaussian):
         return torch.linalg.slogdet(matrix).logabsdet
 
 
-class GaussianGenerator(Conditional):
+class GaussianGenerator(_Factored):
     """x = m + A z with z = xt / prior_std, whatever the time: a one-step generator whose law is N(m, A A^T).
 
     A `Predictor`, so that rollouts and objectives take it: x0_hat = m + A xt / prior_std. Learnable: `means`, `factor`
@@ -307,15 +314,6 @@ class GaussianGenerator(Conditional):
         space = space or Space(event_of(mean, torch.as_tensor(factor).shape[:1]))
         super().__init__(process, space, mean, class_means)
         self.factor = nn.Parameter(_factor(factor, space))
-
-    @property
-    def diagonal(self) -> bool:
-        return not _is_matrix(self.factor, self.space)
-
-    @property
-    def covariance(self) -> Tensor:
-        a = self.factor.double()
-        return torch.diag(a.flatten().square()) if self.diagonal else a @ a.T
 
     def forward(
         self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, features: Sequence[int] = ()
