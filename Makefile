@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
 
-DISTRIBUTIONS := core plugins/diffusion plugins/image
+DISTRIBUTIONS := core plugins/diffusion plugins/image plugins/text plugins/3d
 EDITABLE      := $(addprefix -e ./,$(DISTRIBUTIONS))
 BUILD_TOOLS   := hatchling editables
 

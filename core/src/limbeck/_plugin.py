@@ -21,6 +21,12 @@ def components():
             summary="the student's weights as one safetensors file, with the recipe and versions in its header",
         ),
         Component(
+            "exporter",
+            "teacher",
+            "limbeck.teacher_files:export",
+            summary="a run's network as one teacher file, with configuration, provenance and hash in its header",
+        ),
+        Component(
             "view",
             "vector",
             "limbeck.views:vector",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -115,14 +115,18 @@ def _sampler(recipe: Any, sampling: Mapping[str, Any], seed: int) -> Sampler | N
 def _generator(recipe: Any, teacher: Teacher | None, make: Any) -> Generator:
     block = recipe.generator
     start = block.init
+    if block.lora is not None:
+        if start != "teacher" or teacher is None or not _all_default(block):
+            raise RecipeError(
+                "generator.lora adapts the teacher's own network: use init: teacher and no other options; got init: "
+                f"{start}"
+            )
+        return _copy(teacher, "lora", **block.lora.model_dump())
     if start == "teacher":
         if teacher is None:
             raise RecipeError("generator.init is 'teacher', but the recipe has none. Allowed: random, a run, a file")
         if block.object is None and _all_default(block):
-            try:
-                return teacher.trainable_copy("full")
-            except TypeError as error:
-                raise MissingAbility(f"generator.init: {error}. Use init: random, or another teacher") from error
+            return _copy(teacher, "full")
     generator = make("generator", block, "generator")
     if start == "random":
         return generator
@@ -132,6 +136,13 @@ def _generator(recipe: Any, teacher: Teacher | None, make: Any) -> Generator:
     else:
         load_weights(generator, weights_of(start), f"generator.init: {start}")
     return generator
+
+
+def _copy(teacher: Teacher, mode: Literal["full", "lora"], **options: Any) -> Generator:
+    try:
+        return teacher.trainable_copy(mode, **options)
+    except TypeError as error:
+        raise MissingAbility(f"generator.init: {error}. Use init: random, or another teacher") from error
 
 
 def _all_default(block: Any) -> bool:

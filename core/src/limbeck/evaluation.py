@@ -13,9 +13,18 @@ from typing import Any, Literal
 
 import torch
 
+from limbeck import conditions
 from limbeck.errors import LimbeckError
-from limbeck.interfaces import Data, Metric, Sampler, Teacher
-from limbeck.samples import OneCall, Samples, are_labels, balanced_conditions, generate, grid_conditions
+from limbeck.interfaces import Data, Metric, ModelMetric, Sampler, Teacher
+from limbeck.samples import (
+    OneCall,
+    Samples,
+    are_labels,
+    balanced_conditions,
+    evaluating,
+    generate,
+    grid_conditions,
+)
 
 __all__ = [
     "Samples", "compare", "directions", "evaluate_student", "fewest_evaluations", "generate", "grid", "measure",
@@ -40,13 +49,25 @@ def directions(metrics: Any) -> dict[str, Literal["lower", "higher"]]:
     return {key: way for metric in named_metrics(metrics).values() for key, way in metric.better.items()}
 
 
-def measure(samples: Samples, metrics: Any, reference: Data) -> dict[str, float]:
-    """All metrics on one set of samples, flat. nan throughout when a sample is not finite: a distance to it means
-    nothing, and an evaluation must not end a run."""
+def measure(
+    samples: Samples, metrics: Any, reference: Data, *, model: Any = None, teacher: Teacher | None = None
+) -> dict[str, float]:
+    """All metrics on one set of samples, and on the model that made them where one is given, flat.
+
+    Metrics of samples answer nan throughout when a sample is not finite: a distance to it means nothing, and an
+    evaluation must not end a run.
+    """
     found: dict[str, float] = {}
     finite = bool(torch.isfinite(samples.value).all()) if samples.value.is_floating_point() else True
     for name, metric in named_metrics(metrics).items():
-        numbers = metric(samples.value, samples.cond, reference) if finite else dict.fromkeys(metric.better, math.nan)
+        if isinstance(metric, ModelMetric):
+            if model is None:
+                continue  # real data: there is no model to judge
+            with evaluating(model):
+                numbers = metric(model, teacher, reference)
+        else:
+            judged = metric(samples.value, samples.cond, reference) if finite else None
+            numbers = judged if judged is not None else dict.fromkeys(metric.better, math.nan)
         for key, value in numbers.items():
             found[f"{name}/{key}" if key in found else key] = float(value)
     return found
@@ -77,7 +98,8 @@ def evaluate_student(
         seed=plan.seed,
         batch_size=plan.batch_size,
     )
-    return measure(generated.samples, built.metrics if metrics is None else metrics, built.data)
+    chosen = built.metrics if metrics is None else metrics
+    return measure(generated.samples, chosen, built.data, model=network, teacher=getattr(built, "teacher", None))
 
 
 def grid(built: Any, network: Teacher, *, count: int | None = None, seed: int | None = None) -> Samples:
@@ -158,7 +180,9 @@ def _judge(built: Any, model: Teacher, sampler: Sampler, steps: int, cond: Any, 
         "steps": steps,
         "evaluations": made.evaluations,
         "ms_per_sample": made.ms_per_sample,
-        "metrics": measure(made.samples, built.metrics, built.data),
+        "metrics": measure(
+            made.samples, built.metrics, built.data, model=model, teacher=getattr(built, "teacher", None)
+        ),
     }
 
 
@@ -239,7 +263,7 @@ def _without_itself(metrics: dict[str, float]) -> dict[str, float]:
 def _like(real: Samples, cond: Any, count: int) -> Samples:
     """`count` real samples, the k-th with the k-th condition as far as there are any left."""
     if not are_labels(real.cond) or not are_labels(cond):
-        return Samples(real.value[:count], real.cond[:count] if real.cond is not None else None, real.space)
+        return Samples(real.value[:count], conditions.rows(real.cond, slice(count)), real.space)
     by_label = {int(label): torch.nonzero(real.cond == label).flatten().tolist() for label in cond.unique()}
     turn: dict[int, int] = {}
     rows = []

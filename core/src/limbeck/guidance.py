@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limbeck import conditions
 from limbeck.interfaces import Prediction, Teacher
 from limbeck.processes import align
+from limbeck.scheduled import Scheduled, value_at
 
 
 def guide(cond: Tensor, uncond: Tensor, scale: float | Tensor) -> Tensor:
@@ -22,17 +24,18 @@ class Guided(Teacher):
     """`Guided(teacher, scale)`: x0_hat (or log-probabilities) guided by `scale`, in one batched call.
 
     `interval` (low, high) limits guidance to times in it (Kynkaanniemi et al. 2024); elsewhere the conditional
-    prediction is returned. `features` are those of the conditional branch.
+    prediction is returned. `features` are those of the conditional branch. `scale` may change with the step of a run
+    (`limbeck.scheduled.Ramp`); `self.scale` is its value at the last `at_step`.
     """
 
-    def __init__(self, teacher: Teacher, scale: float, interval: tuple[float, float] | None = None):
+    def __init__(self, teacher: Teacher, scale: Scheduled, interval: tuple[float, float] | None = None):
         super().__init__()
-        self.teacher, self.scale, self.interval = teacher, float(scale), interval
+        self.teacher, self.schedule, self.interval = teacher, scale, interval
+        self.scale = value_at(scale, 0)
         self.process, self.space = teacher.process, teacher.space
 
     def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction:
-        null = self.teacher.null(cond)
-        both = torch.cat([cond, null]) if isinstance(cond, Tensor) else [*cond, *null]
+        both = conditions.cat(cond, self.teacher.null(cond))
         out = self.teacher(torch.cat([xt, xt]), torch.cat([t, t]), both, features=features)
         kept = tuple(f.chunk(2)[0] for f in out.features)
         if out.logits is not None:
@@ -49,9 +52,18 @@ class Guided(Teacher):
         scale = torch.where(inside, self.scale, 1.0).to(conditional.dtype)
         return guide(conditional, unconditional, align(scale, conditional))
 
+    def at_step(self, step: int) -> None:
+        self.scale = value_at(self.schedule, step)
+        self.teacher.at_step(step)
+
     def null(self, cond: Any) -> Any:
         return self.teacher.null(cond)
 
     def trainable_copy(self, mode="full", **options):
         """A copy of the unguided network: a critic follows the student's law, guidance is the teacher's business."""
         return self.teacher.trainable_copy(mode, **options)
+
+
+def unguided(teacher: Teacher) -> Teacher:
+    """The teacher inside its guidance, or the teacher itself: whoever needs both branches apart asks this one."""
+    return unguided(teacher.teacher) if isinstance(teacher, Guided) else teacher

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from limbeck import conditions
 from limbeck.manifest import Needs
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Codec(nn.Module):
     def encode(self, seen: Tensor) -> Tensor:
         return seen
 
-    def decode(self, value: Tensor) -> Tensor:
+    def decode(self, value: Tensor) -> Any:
+        """What people see: a tensor, or a list of texts for tokens."""
         return value
 
 
@@ -60,9 +62,12 @@ class Prediction:
 class Batch:
     """What a source yields. Every tensor has B rows; a source fills what it has.
 
-    x0 clean samples; cond conditions (class labels (B,), embeddings, ...); noise the prior noise paired with x0
-    (stored pairs); xt, t a state of a teacher trajectory; weight (B,) averaging weights that sum to one over the
-    global batch (quadrature; None means 1/B each).
+    x0 clean samples; cond conditions (`limbeck.conditions`: class labels (B,), captions, named tensors); noise the
+    prior noise paired with x0 (stored pairs); xt, t a state of a teacher trajectory; weight (B,) averaging weights that
+    sum to one over the global batch (quadrature; None means 1/B each).
+
+    Sequences, x0 (B, L) tokens: attention_mask (B, L), true where a token is real and not padding; loss_mask (B, L),
+    true where a token is to be learned (a completion, not its prompt). None means everywhere.
     """
 
     x0: Tensor | None = None
@@ -71,17 +76,19 @@ class Batch:
     xt: Tensor | None = None
     t: Tensor | None = None
     weight: Tensor | None = None
+    attention_mask: Tensor | None = None
+    loss_mask: Tensor | None = None
 
     def __len__(self) -> int:
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, Tensor):
-                return value.shape[0]
+            if value is not None:
+                return len(value)
         raise ValueError("an empty batch has no length: the source filled no field")
 
     def to(self, device: torch.device | str) -> "Batch":
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+        return Batch(**{k: conditions.to(v, device) for k, v in moved.items()})
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ class Sample:
 
     value: (B, *event), the sample; at: the tensor at which gradients are injected (the value itself when continuous,
     the render of a scene, the logits of tokens); t_from, t_to: times of the call that carries the gradient;
-    evaluations: network calls per sample.
+    evaluations: network calls per sample; penalties (B,) each: regularisers of a scene, to be added to its loss.
     """
 
     value: Tensor
@@ -98,6 +105,7 @@ class Sample:
     t_from: float
     t_to: float
     evaluations: int
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,10 +120,15 @@ class Phase:
 
 @dataclass(frozen=True)
 class Loss:
-    """`value` is the scalar to descend; `terms` are named scalars to log, detached."""
+    """`value` is the scalar to descend; `terms` are named scalars to log, detached.
+
+    `count`, (), says that `value` is a mean over so many items (valid tokens): the engine then averages over the
+    items of the global batch, however unevenly micro-batches and processes hold them. None: over samples.
+    """
 
     value: Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)
+    count: Tensor | None = None
 
     def backward(self) -> None:
         self.value.backward()
@@ -130,13 +143,17 @@ def average(per_sample: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 class Teacher(nn.Module, ABC):
-    """A frozen model to distil from. `forward` answers `x0_hat` (Gaussian process) or `logits` (categorical)."""
+    """A frozen model to distil from.
 
-    process: "Process"
+    On a process, `forward(xt, t, cond, *, features=())` answers a Prediction with `x0_hat` (Gaussian) or `logits`
+    (categorical). A model without one (`process` None: an autoregressive language model) has a forward of its own.
+    """
+
+    process: "Process | Any" = None
     space: Space
 
     @abstractmethod
-    def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction: ...
+    def forward(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def null(self, cond: Any) -> Any:
         """The unconditional input of the same batch size. Raises when the model has none."""
@@ -149,15 +166,25 @@ class Teacher(nn.Module, ABC):
         """A trainable network that starts as this teacher: a critic, a student."""
         raise TypeError(f"{type(self).__name__} cannot be copied for training (mode {mode!r})")
 
+    def at_step(self, step: int) -> None:
+        """Called before every step, counted from 0: what a schedule changes (guidance) follows from the step alone."""
+
     def freeze(self) -> Self:
         """Evaluation mode, no parameter learns. Inputs keep their gradients."""
         return self.eval().requires_grad_(False)
 
 
 class Generator(nn.Module, ABC):
-    """What is trained. `forward` is ONE network call; rollouts are functions around it."""
+    """What is trained. `forward` is ONE network call; rollouts are functions around it.
+
+    `lr_scales` multiplies the learning rate of parameters, by a prefix of their names.
+    """
 
     space: Space
+    lr_scales: Mapping[str, float] = {}
+
+    def at_step(self, step: int) -> None:
+        """Called before every step, counted from 0: what a schedule changes (resolution) follows from the step alone."""
 
     @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -210,6 +237,7 @@ class Objective(ABC):
         self.options = self.Options(**options) if self.Options is not None else None
         self._bare: dict[str, nn.Module] = {}
         self._bound: dict[str, nn.Module] = {}
+        self._learning: dict[str, list[nn.Parameter]] = {}
 
     @abstractmethod
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
@@ -228,7 +256,15 @@ class Objective(ABC):
         return {"use": "multistep", "steps": 1}
 
     def add_role(self, name: str, module: nn.Module) -> None:
+        """Register a trainable network. Parameters that are frozen by now stay so for good (the base of an adapter);
+        a module that is frozen altogether is a teacher's copy, and learns altogether."""
         self._bare[name] = self._bound[name] = module
+        parameters = list(module.parameters())
+        self._learning[name] = [p for p in parameters if p.requires_grad] or parameters
+
+    def learning(self, name: str) -> list[nn.Parameter]:
+        """The parameters of a role that its phases move."""
+        return self._learning[name]
 
     def roles(self) -> Mapping[str, nn.Module]:
         """Everything trainable, by role name."""
@@ -246,8 +282,11 @@ class Objective(ABC):
 
     def focus(self, phase: Phase) -> None:
         """Let only the roles of this phase learn. The engine calls it; so may a plain loop."""
-        for name, module in self._bare.items():
-            module.requires_grad_(name in phase.roles)
+        for learns in (False, True):  # a parameter that two roles share learns with either
+            for name, parameters in self._learning.items():
+                if (name in phase.roles) is learns:
+                    for parameter in parameters:
+                        parameter.requires_grad_(learns)
 
     def zero_grad(self) -> None:
         for module in self._bare.values():
@@ -314,6 +353,17 @@ class Sampler(ABC):
         return steps
 
 
+class ModelMetric(ABC):
+    """Judges a model itself, not its samples: likelihood of held-out data, divergence from the teacher. `better` as in
+    `Metric`. Registered as kind `metric` too."""
+
+    better: ClassVar[Mapping[str, Literal["lower", "higher"]]] = {}
+
+    @abstractmethod
+    def __call__(self, model: nn.Module, teacher: Teacher | None, reference: Data) -> dict[str, float]:
+        """model in evaluation mode, no gradients; teacher None in a pretraining run."""
+
+
 class Metric(ABC):
     """Judges samples. `better` says for every number it returns whether lower or higher is better."""
 
@@ -336,6 +386,6 @@ class Picture(ABC):
 
 
 __all__ = [
-    "Batch", "Codec", "Data", "Generator", "Loss", "Metric", "Objective", "Phase", "Picture", "Prediction", "Predictor",
+    "Batch", "Codec", "Data", "Generator", "Loss", "Metric", "ModelMetric", "Objective", "Phase", "Picture", "Prediction", "Predictor",
     "Sample", "Sampler", "Source", "Space", "Teacher", "average", "unwrap",
 ]  # fmt: skip

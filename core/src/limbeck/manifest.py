@@ -32,6 +32,7 @@ KINDS = {
     "view": "turns samples of one domain into a picture, for grids and reports",
     "callback": "hooks into a run",
     "exporter": "writes a student as an ordinary artefact",
+    "panel": "adds a section to the reports of its modality",
     "recipe": "a YAML file with everything a run needs",
 }
 
@@ -49,8 +50,9 @@ ABILITIES = {
     "trainable_copy": "can be copied for training (a critic, a student)",
     "null_condition": "knows its unconditional input, so guidance works",
     "flow_map_time": "accepts a second time s",
-    "sampling": "produces samples by a rollout",
-    "log_probs": "gives log-probabilities",
+    "sampling": "produces samples that carry gradients: a rollout of few calls, or a render",
+    "log_probs": "gives log-probabilities of the next token",
+    "generates": "continues a prompt, token by token",
     "renders": "renders through cameras",
     "codec": "encodes to and decodes from a latent space",
     "cache": "carries an explicit cache (reserved)",

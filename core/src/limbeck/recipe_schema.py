@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+
+from limbeck.scheduled import Scheduled, bounds
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -44,12 +46,20 @@ class Block(BaseModel):
 class Guidance(Section):
     """Classifier-free guidance of the teacher: uncond + scale * (cond - uncond), at times inside `interval` only."""
 
-    scale: float = Field(ge=0, allow_inf_nan=False)
+    scale: Scheduled
     interval: tuple[NotNegative, NotNegative] | None = None
+
+    @field_validator("scale")
+    @classmethod
+    def _not_negative(cls, scale: Any) -> Any:
+        if bounds(scale)[0] < 0:
+            raise ValueError("a guidance scale is 0 or more")
+        return scale
 
 
 def _guidance(value: Any) -> Any:
-    return {"scale": value} if isinstance(value, int | float | str) and not isinstance(value, bool) else value
+    short = isinstance(value, int | float | str) or (isinstance(value, Mapping) and "start" in value)
+    return {"scale": value} if short and not isinstance(value, bool) else value
 
 
 class TeacherBlock(Block):
@@ -58,7 +68,19 @@ class TeacherBlock(Block):
     )
 
 
+class LoRA(Section):
+    """Low-rank adapters on the teacher's weights (Hu et al. 2022), in place of a full copy."""
+
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: Fraction = 0.0
+    targets: tuple[str, ...] | None = Field(
+        default=None, description="names of the adapted layers; the model's own choice when absent"
+    )
+
+
 class GeneratorBlock(Block):
+    lora: LoRA | None = Field(default=None, description="with init: teacher, train adapters instead of a full copy")
     init: str = Field(
         default="random",
         min_length=1,
@@ -164,13 +186,24 @@ class Schema(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     callbacks: Annotated[tuple[Annotated[Block, BeforeValidator(_block)], ...], BeforeValidator(_list)] = ()
+    export: Annotated[tuple[Annotated[Block, BeforeValidator(_block)], ...], BeforeValidator(_list)] = Field(
+        default=(), description="exporters that run at the end, each into exports/NAME of the run's folder"
+    )
     report: Report = Report()
+    shortcuts: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="short names for overrides: {prompt: data.prompt} lets `limbeck distill NAME prompt=...` set it",
+    )
+    variants: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict,
+        description="by objective name, overrides path: value that `limbeck compare` makes when it runs that objective",
+    )
 
 
 # key -> the kind of component that its `use` names, and the keys of the block that are not the component's options
 BLOCKS = {
     "teacher": ("teacher", ("guidance",)),
-    "generator": ("generator", ("init",)),
+    "generator": ("generator", ("init", "lora")),
     "objective": ("objective", ()),
     "data": ("data", ()),
     "source": ("source", ()),

@@ -51,11 +51,13 @@ class Recipe(Schema):
             yield ("evaluate", "metrics", i), "metric", block
         for i, block in enumerate(self.callbacks):
             yield ("callbacks", i), "callback", block
+        for i, block in enumerate(self.export):
+            yield ("export", i), "exporter", block
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `load` turns back into an equal recipe. A component given as object leaves a placeholder."""
         data = self.model_dump(mode="json")
-        for place, key in ((data["evaluate"], "metrics"), (data, "callbacks")):
+        for place, key in ((data["evaluate"], "metrics"), (data, "callbacks"), (data, "export")):
             place[key] = [block["use"] if set(block) == {"use"} else block for block in place[key]]
         if data["train"]["phases"]:
             phases = data["train"]["phases"].items()
@@ -150,6 +152,7 @@ class _Draft:
         places: tuple[tuple[Any, YamlPath], ...] = (
             (self.data.get("evaluate"), ("evaluate", "metrics")),
             (self.data, ("callbacks",)),
+            (self.data, ("export",)),
         )
         for place, path in places:
             items = place.get(path[-1]) if isinstance(place, dict) else None
@@ -267,6 +270,7 @@ def load(
     draft.merge(given, {}, Origin("argument"))
     for text in sorted(overrides, key=lambda text: not text.partition("=")[0].strip().endswith(("use", *BLOCKS))):
         keys, value = recipe_text.parse_override(text)
+        keys = _full_path(keys, draft.data.get("shortcuts"))
         nested: Any = value
         for key in reversed(keys):
             nested = {key: nested}
@@ -278,6 +282,13 @@ def load(
     draft.set_aside_objects()
     made = _validate(draft)
     return _check(made) if check else made
+
+
+def _full_path(keys: tuple[str, ...], shortcuts: Any) -> tuple[str, ...]:
+    """An override's path, a recipe's shortcut at its head replaced by what it stands for."""
+    if not isinstance(shortcuts, Mapping) or keys[0] not in shortcuts:
+        return keys
+    return (*str(shortcuts[keys[0]]).split("."), *keys[1:])
 
 
 def _validate(draft: _Draft) -> Recipe:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck import conditions
 from limbeck.errors import LimbeckError
 from limbeck.guidance import Guided
 from limbeck.interfaces import Data, Sample, Sampler, Space, unwrap
@@ -41,12 +42,13 @@ class Samples:
     def domain(self) -> str:
         return self.space.domain if self.space is not None else "vector"
 
-    def seen(self) -> Tensor:
-        """In the domain people see: decoded by the space's codec, (N, *seen)."""
+    def seen(self) -> Any:
+        """In the domain people see, decoded by the space's codec: (N, *seen), or N texts."""
         if self.space is None:
             return self.value
         with torch.no_grad():
-            return self.space.codec.decode(self.value).cpu()
+            seen = self.space.codec.decode(self.value)
+        return seen.cpu() if isinstance(seen, Tensor) else seen
 
     def picture(self, *, captions: Sequence[str] | None = None):
         return picture(self.seen(), self.cond, domain=self.domain, captions=captions)
@@ -179,14 +181,13 @@ def generate(
     network = unwrap(network)  # a Teacher: has a process and a space
     device = device_of(network)
     noise = None
-    if isinstance(network.process, GaussianProcess):
-        noise = prior_noise(network.process, (count, *network.space.event), Rng(seed, phase="evaluation"))
+    process = getattr(network, "process", None)  # neither scenes nor language models have one
+    if isinstance(process, GaussianProcess):
+        noise = prior_noise(process, (count, *network.space.event), Rng(seed, phase="evaluation"))
 
     def one_batch(index: int, start: int, stop: int) -> tuple[Tensor, float]:
         rng = Rng(seed, step=index, phase="evaluation", device=device)
-        given = cond[start:stop] if cond is not None else None
-        if isinstance(given, Tensor):
-            given = given.to(device)
+        given = conditions.to(conditions.rows(cond, slice(start, stop)), device)
         begin = noise[start:stop].to(device) if noise is not None else None
         _synchronise(device)
         started = time.perf_counter()

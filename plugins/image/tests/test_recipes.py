@@ -48,7 +48,7 @@ def test_a_pretraining_run_becomes_a_teacher_file_that_loads(tmp_path):
         "digits_teacher", out=tmp_path / "run", train=train_options, evaluate=evaluate,
         sampling={"use": "euler", "steps": 2}, progress=False,
     )  # fmt: skip
-    (path,) = run.export("digits_teacher", tmp_path / "out", dtype="float32")
+    (path,) = run.export("teacher", tmp_path / "out", dtype="float32")
     teacher = digits_teacher(weights=str(path))
     trained = run.generator().state_dict()
     assert all(torch.equal(tensor, trained[name]) for name, tensor in teacher.state_dict().items())

@@ -4,8 +4,8 @@ import shutil
 import pytest
 import torch
 
+from limbeck import teacher_files as weights
 from limbeck.errors import CheckpointError
-from limbeck_image import weights
 from limbeck_image.classifier import bundled
 from limbeck_image.digits import Digits
 from limbeck_image.metrics import ClassAccuracy, Frechet
@@ -104,7 +104,7 @@ def test_a_damaged_teacher_file_is_refused_by_name(tmp_path):
 
 def test_a_file_without_configuration_is_refused_with_the_remedy(tmp_path):
     weights.write(tmp_path / "bare.safetensors", {"w": torch.ones(2)})
-    with pytest.raises(CheckpointError, match="limbeck export RUN --to digits_teacher"):
+    with pytest.raises(CheckpointError, match="limbeck export RUN --to teacher"):
         digits_teacher(weights=str(tmp_path / "bare.safetensors"))
 
 

@@ -72,7 +72,7 @@ def announce(recipe: Any) -> None:
     """What is about to be done, on standard error: standard output is for results."""
     objective = recipe.objective.use
     if recipe.teacher is not None:
-        guided = f", guidance {recipe.teacher.guidance.scale:g}" if recipe.teacher.guidance else ""
+        guided = f", guidance {_scheduled(recipe.teacher.guidance.scale)}" if recipe.teacher.guidance else ""
         typer.echo(f"  teacher   {recipe.teacher.use}{guided}", err=True)
         typer.echo(
             f"  student   {recipe.generator.use} from {recipe.generator.init}     objective {objective}", err=True
@@ -81,6 +81,10 @@ def announce(recipe: Any) -> None:
         typer.echo(
             f"  training  {recipe.generator.use} from {recipe.generator.init}     objective {objective}", err=True
         )
+
+
+def _scheduled(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else f"{value.start:g} to {value.end:g}"
 
 
 def finish(run: Any, as_json: bool, again: str = "") -> None:

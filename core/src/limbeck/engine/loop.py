@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -148,7 +149,9 @@ class _Training:
             if "generator" not in self.roles:
                 raise RecipeError(f"train.ema averages role 'generator'; the objective has only {sorted(self.roles)}")
             self.ema = EMA(self.roles["generator"], self.options.ema)
-        self.updates = Updates(self.objective, built.source, self.options, place, wrapped=self.wrapped, ema=self.ema)
+        self.updates = Updates(
+            self.objective, built.source, self.options, place, wrapped=self.wrapped, ema=self.ema, teacher=built.teacher
+        )
 
     def _restore(self) -> checkpoint.Checkpoint | None:
         folder = self.folder / "checkpoints"
@@ -237,6 +240,7 @@ class _Training:
         while self.step < steps:
             index = self.step
             logged = index == 0 or (index + 1) % log_every == 0
+            self.updates.begin(index)
             for phase in self.objective.phases(index):
                 turn = self.updates.make(index, phase)
                 if turn.failure is not None:
@@ -386,8 +390,23 @@ class _Training:
                 evaluation.compare(self.built, network, folder=self.folder)
         self.record.content |= {"status": "finished", "step": self.step}
         self.record.write()
+        self._export()
         if self.recipe.report.write:
             self._report()
+
+    def _export(self) -> None:
+        """The exports that the recipe asks for, into exports/NAME. One that fails costs a line, not the run."""
+        from limbeck.run import Run
+
+        for block in self.recipe.export:
+            target = self.folder / "exports" / block.use.rpartition("/")[2]
+            self.bar.doing(f"exporting {block.use}")
+            shutil.rmtree(target, ignore_errors=True)
+            try:
+                Run(self.folder, built=self.built).export(block.use, target, **block.options)
+            except (LimbeckError, OSError, ImportError, ValueError) as error:
+                self._say(f"  export {block.use} failed: {error}")
+                self._say(f"  again: limbeck export {self.folder} --to {block.use} DIR")
 
     def _report(self) -> None:
         try:

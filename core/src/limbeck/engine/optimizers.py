@@ -8,21 +8,28 @@ from torch import Tensor, nn
 
 from limbeck.engine.schedules import lr_factor
 from limbeck.errors import CheckpointError, LimbeckError
-from limbeck.interfaces import Phase
+from limbeck.interfaces import Phase, unwrap
 
 
 def make_optimizer(
-    name: str, parameters: Sequence[Tensor], *, lr: float, betas: tuple[float, float], weight_decay: float
+    name: str, groups: Sequence[dict[str, Any]], *, lr: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.Optimizer:
-    """adamw, adam, radam or sgd (momentum betas[0]); torch's fused kernels where it has them."""
+    """adamw, adam, radam or sgd (momentum betas[0]) over parameter groups; torch's fused kernels where it has them."""
     shared: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+    parameters = [p for group in groups for p in group["params"]]
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
     if name == "sgd":
-        return torch.optim.SGD(parameters, momentum=betas[0], fused=fused, **shared)
+        return torch.optim.SGD(groups, momentum=betas[0], fused=fused, **shared)
     if name == "radam":
-        return torch.optim.RAdam(parameters, betas=betas, **shared)
+        return torch.optim.RAdam(groups, betas=betas, **shared)
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[name]
-    return kind(parameters, betas=betas, fused=fused, **shared)
+    return kind(groups, betas=betas, fused=fused, **shared)
+
+
+def _scale_of(name: str, scales: Mapping[str, float]) -> float:
+    """The factor on the learning rate of a parameter: of the longest prefix of its name that `lr_scales` holds."""
+    fitting = [prefix for prefix in scales if name == prefix or name.startswith(f"{prefix}.")]
+    return float(scales[max(fitting, key=len)]) if fitting else 1.0
 
 
 def gradient_norm(gradients: list[Tensor]) -> Tensor:
@@ -33,7 +40,9 @@ def gradient_norm(gradients: list[Tensor]) -> Tensor:
 class Player:
     """The optimizer of one phase name over the parameters of its roles."""
 
-    def __init__(self, phase: Phase, roles: Mapping[str, nn.Module], train: Any):
+    def __init__(
+        self, phase: Phase, roles: Mapping[str, nn.Module], train: Any, learning: Mapping[str, Sequence[Tensor]]
+    ):
         unknown = [role for role in phase.roles if role not in roles]
         if unknown or not phase.roles:
             raise LimbeckError(f"phase '{phase.name}' moves roles {phase.roles}, but the objective has {sorted(roles)}")
@@ -44,18 +53,27 @@ class Player:
             return getattr(train, key) if value is None else value
 
         self.name, self.roles = phase.name, phase.roles
-        names: dict[int, tuple[str, Tensor]] = {}
+        found: dict[int, tuple[str, Tensor, float]] = {}
         for role in phase.roles:
+            learns = {id(parameter) for parameter in learning[role]}
+            scales = getattr(unwrap(roles[role]), "lr_scales", {})
             for name, parameter in roles[role].named_parameters():
-                names.setdefault(id(parameter), (f"{role}/{name}", parameter))
-        self.names = [name for name, _ in names.values()]
-        self.parameters = [parameter for _, parameter in names.values()]
-        if not self.parameters:
+                if id(parameter) in learns:
+                    found.setdefault(id(parameter), (f"{role}/{name}", parameter, _scale_of(name, scales)))
+        if not found:
             raise LimbeckError(f"phase '{phase.name}' has nothing to train: roles {phase.roles} have no parameters")
+        ordered = sorted(found.values(), key=lambda entry: entry[2])  # stable: groups of one learning rate
+        self.names = [name for name, _, _ in ordered]
+        self.parameters = [parameter for _, parameter, _ in ordered]
         self.lr, self.clip = option("lr"), option("clip")
         self.schedule, self.warmup, self.steps = option("schedule"), option("warmup"), train.steps
+        self.scales = sorted({scale for _, _, scale in ordered})
+        groups = [
+            {"params": [p for _, p, own_scale in ordered if own_scale == scale], "lr": self.lr * scale}
+            for scale in self.scales
+        ]
         self.optimizer = make_optimizer(
-            train.optimizer, self.parameters, lr=self.lr, betas=option("betas"), weight_decay=option("weight_decay")
+            train.optimizer, groups, lr=self.lr, betas=option("betas"), weight_decay=option("weight_decay")
         )
         self.lr_now = self.lr
         self.skips = 0  # turns in a row that could not be made
@@ -64,8 +82,8 @@ class Player:
         lr = self.lr * lr_factor(self.schedule, index, self.steps, self.warmup)
         if lr != self.lr_now:
             self.lr_now = lr
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
+                group["lr"] = lr * scale
 
     def gradients(self) -> list[Tensor]:
         return [p.grad for p in self.parameters if p.grad is not None]

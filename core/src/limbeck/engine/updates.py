@@ -14,7 +14,7 @@ from limbeck.engine.distributed import Place, without_sync
 from limbeck.engine.ema import EMA
 from limbeck.engine.optimizers import Player, gradient_norm
 from limbeck.errors import LimbeckError
-from limbeck.interfaces import Batch, Loss, Objective, Phase, Source
+from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Source, Teacher, unwrap
 from limbeck.randomness import Rng
 
 MOST_SKIPS = 50  # turns of one player skipped in a row before a run is given up
@@ -53,16 +53,25 @@ class Updates:
         *,
         wrapped: Mapping[str, nn.Module],
         ema: EMA | None,
+        teacher: nn.Module | None = None,
     ):
         self.objective, self.source, self.options, self.place = objective, source, options, place
         self.roles, self.wrapped, self.ema = objective.roles(), wrapped, ema
-        self.parameters = {name: list(module.parameters()) for name, module in self.roles.items()}
+        self.parameters = {name: objective.learning(name) for name in self.roles}
         self.accumulate: int = options.accumulate
         self.parts = place.world * self.accumulate
         self.rows = options.batch_size // self.parts
         self.players: dict[str, Player] = {}
         self.waiting: dict[str, dict[str, Tensor]] = {}  # loaded optimizers whose phase has not come yet
+        followers: list[Any] = [unwrap(module) for module in (*self.roles.values(), *([teacher] if teacher else []))]
+        usual = (Generator.at_step, Teacher.at_step)
+        self.scheduled = [m for m in followers if getattr(type(m), "at_step", usual[0]) not in usual]
         self.focused: tuple[str, tuple[str, ...]] | None = None
+
+    def begin(self, index: int) -> None:
+        """Tell those who follow a schedule which step begins."""
+        for module in self.scheduled:
+            module.at_step(index)
 
     def make(self, index: int, phase: Phase) -> Turn:
         player = self.players.get(phase.name) or self._new_player(phase)
@@ -73,6 +82,7 @@ class Updates:
         if scaler is not None:
             scaler.unscale_(player.optimizer)
         gradients = player.gradients()
+        self._average_over_items(micros, gradients)
         norm = gradient_norm(gradients) if gradients else torch.zeros((), device=self.place.device)
         if not self._all_finite(micros, norm):
             return self._skip(index, phase, player, micros, norm)
@@ -118,10 +128,26 @@ class Updates:
                     "Is the network detached, or called by another name than network(role, phase)?"
                 )
             # averages of parts are averaged; weights that sum to one over the global batch make the parts add up
-            share = 1.0 / self.accumulate if batch.weight is None else float(place.world)
-            value = loss.value * share if share != 1.0 else loss.value
+            value = loss.value
+            if loss.count is not None and self.parts > 1:
+                value = value * (loss.count / self.rows)  # a sum over items; `_average_over_items` divides
+            elif batch.weight is not None:
+                value = value * float(place.world)
+            elif self.accumulate > 1:
+                value = value / self.accumulate
             (place.scaler.scale(value) if place.scaler is not None else value).backward()
-        return Micro(rng, batch, Loss(loss.value.detach(), loss.terms))
+        return Micro(rng, batch, Loss(loss.value.detach(), loss.terms, loss.count))
+
+    def _average_over_items(self, micros: list[Micro], gradients: list[Tensor]) -> None:
+        """Losses that count items (tokens): from sums over micro-batches, which processes have averaged, to the mean
+        over the items of the global batch."""
+        counts = [micro.loss.count for micro in micros if micro.loss.count is not None]
+        if not counts or self.parts == 1 or not gradients:
+            return
+        total = torch.stack([count.float() for count in counts]).sum()
+        if self.place.world > 1:
+            total = self.place.sum(total)
+        torch._foreach_mul_(gradients, self.rows * self.place.world / total)
 
     def _loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
         with self.place.autocast() if self.place.mixed else nullcontext():
@@ -131,7 +157,7 @@ class Updates:
         return Rng(self.options.seed, index, phase, part=part, parts=parts, device=self.place.device)
 
     def _new_player(self, phase: Phase) -> Player:
-        player = self.players[phase.name] = Player(phase, self.roles, self.options)
+        player = self.players[phase.name] = Player(phase, self.roles, self.options, self.parameters)
         if phase.name in self.waiting:
             player.load_state_dict(self.waiting.pop(phase.name), f"optimizer-{phase.name}.safetensors")
         return player

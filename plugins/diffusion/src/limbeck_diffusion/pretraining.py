@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limbeck import conditions
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Predictor, Teacher, average, unwrap
 from limbeck.manifest import Needs
 from limbeck.processes import GaussianProcess, align
@@ -24,10 +25,8 @@ def drop_condition(predictor: Predictor, cond: Any, chance: float, rng: Rng) -> 
     """Replace every row's condition by the null condition with this chance (draw: uniform "dropout")."""
     if chance == 0 or cond is None:
         return cond
-    if not isinstance(cond, Tensor):
-        raise TypeError(f"label_dropout works on tensor conditions; got {type(cond).__name__}. Set it to 0.")
-    dropped = rng.uniform("dropout", (len(cond),)).to(cond.device) < chance
-    return torch.where(align(dropped, cond), predictor.null(cond), cond)
+    dropped = rng.uniform("dropout", (len(cond),)) < chance
+    return conditions.where(dropped, predictor.null(cond), cond)
 
 
 class _Regression(Objective):

@@ -63,7 +63,7 @@ def whitening(raw: Tensor, shrinkage: float = 0.01) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=1)
 def bundled() -> Classifier:
     """The shipped classifier, frozen."""
-    from limbeck_image.weights import read
+    from limbeck.teacher_files import read
 
     state, _ = read(str(resources.files("limbeck_image") / "assets" / "digits_classifier.safetensors"))
     network = Classifier()

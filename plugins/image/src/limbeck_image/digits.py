@@ -38,6 +38,7 @@ class Digits(Data):
     """
 
     Options = DigitsDataOptions
+    licence = LICENCE
 
     def __init__(self, split: Literal["train", "held_out"] = "train"):
         self.space, self.name = SPACE, split

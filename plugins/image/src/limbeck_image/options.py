@@ -57,12 +57,6 @@ class DigitsTeacherOptions(Options):
     weights: str = Field("", description="a teacher file of your own instead of the bundled one")
 
 
-class TeacherFileOptions(Options):
-    """A pretraining run as a teacher file."""
-
-    dtype: Literal["float16", "float32"] = Field("float16", description="of the stored weights")
-
-
 class PrecisionRecallOptions(Options):
     """Improved precision and recall."""
 

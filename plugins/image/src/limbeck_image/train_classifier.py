@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from limbeck import teacher_files as weights
 from limbeck.randomness import Rng
-from limbeck_image import weights
 from limbeck_image.classifier import Classifier, whitening
 from limbeck_image.digits import LICENCE, scans
 

@@ -1,4 +1,4 @@
-"""Networks for images: a U-Net that runs from 8 to 64 pixels.
+"""A U-Net for images from 8 to 64 pixels, under any condition.
 
 Letters: B batch, C channels, H W height and width, D width of the embedding, N tokens. The network sees an input of
 about unit variance and a time in a range of about one, as `limbeck.Denoiser` prepares them, and answers what that
@@ -6,7 +6,8 @@ adapter's `prediction` says.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,8 +75,22 @@ class Attention(nn.Module):
         return x + self.out(mixed).transpose(1, 2).reshape(rows, channels, height, width)
 
 
+class ClassEmbedding(nn.Module):
+    """Labels (B,) int64 -> (B, D). Label `classes` means "no label", and so does None."""
+
+    def __init__(self, classes: int, width: int):
+        super().__init__()
+        self.classes = classes
+        self.table = nn.Embedding(classes + 1, width)
+
+    def forward(self, cond: Tensor | None, rows: int) -> Tensor:
+        if cond is None:
+            cond = torch.full((rows,), self.classes, device=self.table.weight.device)
+        return self.table(cond)
+
+
 class UNet(nn.Module):
-    """A small class-conditional U-Net for square images.
+    """A small conditional U-Net for square images.
 
     The image is folded into `patch` x `patch` patches, halved `len(channels) - 1` times, and unfolded at the end.
     Levels listed in `attention` (0 is the finest) attend over all positions after each of their blocks.
@@ -89,8 +104,9 @@ class UNet(nn.Module):
         blocks: residual blocks per level (the decoder has as many).
         patch: side of the patches that the first layer folds into channels.
         attention: levels that attend.
-        classes: number of labels; label `classes` means "no label". 0: no conditions at all.
-        embedding: D, width of the embedding of time and label.
+        condition: makes the module that embeds conditions, given D: module(cond, B) -> (B, D), where cond is of any
+            kind and None means "no condition" (`partial(ClassEmbedding, 10)`). None: an unconditional network.
+        embedding: D, width of the embedding of time and condition.
         dropout: in every block, while training.
         two_times: accept a second time `s` (flow maps).
     """
@@ -103,7 +119,7 @@ class UNet(nn.Module):
         blocks: int = 1,
         patch: int = 1,
         attention: Sequence[int] = (),
-        classes: int = 0,
+        condition: Callable[[int], nn.Module] | None = None,
         embedding: int = 128,
         dropout: float = 0.0,
         two_times: bool = False,
@@ -118,11 +134,11 @@ class UNet(nn.Module):
             )
         if bad := [level for level in attention if not 0 <= level < len(channels)]:
             raise ValueError(f"attention levels {bad} do not exist; this network has levels 0 to {len(channels) - 1}")
-        self.patch, self.classes, self.two_times = patch, classes, two_times
+        self.patch, self.two_times = patch, two_times
         self.time = TimeFeatures()
         times = 2 * len(self.time.frequencies)
         self.embed_time = nn.Sequential(nn.Linear(times, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.embed_label = nn.Embedding(classes + 1, embedding) if classes else None
+        self.condition = condition(embedding) if condition is not None else None
         self.embed_step = nn.Sequential(nn.Linear(times, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         if two_times:  # starts without influence: the network of one time is a valid start for a flow map
             nn.init.zeros_(self.embed_step[2].weight)
@@ -162,18 +178,17 @@ class UNet(nn.Module):
         nn.init.zeros_(self.unfold.weight)
         nn.init.zeros_(self.unfold.bias)
 
-    def embed(self, time: Tensor, cond: Tensor | None, s: Tensor | None) -> Tensor:
+    def embed(self, time: Tensor, cond: Any, s: Tensor | None) -> Tensor:
         """(B, D), already through SiLU."""
         out = self.embed_time(self.time(time))
-        if self.embed_label is not None:
-            label = torch.full(time.shape, self.classes, device=time.device) if cond is None else cond
-            out = out + self.embed_label(label)
+        if self.condition is not None:
+            out = out + self.condition(cond, len(time))
         if s is not None:
             out = out + self.embed_step(self.time(time - s))
         return functional.silu(out)
 
     def forward(
-        self, x: Tensor, time: Tensor, cond: Tensor | None = None, s: Tensor | None = None, features: Sequence[int] = ()
+        self, x: Tensor, time: Tensor, cond: Any = None, s: Tensor | None = None, features: Sequence[int] = ()
     ) -> Tensor | tuple[Tensor, tuple[Tensor, ...]]:
         if features:
             known = len(self.encoder)

@@ -1,8 +1,10 @@
+from functools import partial
+
 import pytest
 import torch
 
 from limbeck import Space
-from limbeck_image.networks import Attention, Block, TimeFeatures, UNet
+from limbeck_diffusion.unet import Attention, Block, ClassEmbedding, TimeFeatures, UNet
 
 
 def alive(network):
@@ -25,7 +27,7 @@ def alive(network):
 )
 def test_the_u_net_keeps_shapes_from_8_to_64_pixels_and_learns_everywhere(side, depth, options):
     torch.manual_seed(0)
-    network = alive(UNet(Space((depth, side, side), "pixels"), classes=3, **options))
+    network = alive(UNet(Space((depth, side, side), "pixels"), condition=partial(ClassEmbedding, 3), **options))
     x, t, label = torch.randn(2, depth, side, side), torch.tensor([0.2, 0.9]), torch.tensor([0, 3])
     out = network(x, t, label)
     assert out.shape == x.shape and torch.isfinite(out).all()
@@ -35,7 +37,7 @@ def test_the_u_net_keeps_shapes_from_8_to_64_pixels_and_learns_everywhere(side, 
 
 
 def test_a_fresh_network_answers_zero_and_is_the_identity_inside():
-    network = UNet(Space((1, 8, 8)), classes=10)
+    network = UNet(Space((1, 8, 8)), condition=partial(ClassEmbedding, 10))
     assert torch.equal(network(torch.randn(2, 1, 8, 8), torch.rand(2), torch.tensor([1, 2])), torch.zeros(2, 1, 8, 8))
     x = torch.randn(2, 16, 4, 4)
     assert torch.equal(Block(16, 16, 8, 0.0)(x, torch.randn(2, 8)), x)
@@ -43,7 +45,7 @@ def test_a_fresh_network_answers_zero_and_is_the_identity_inside():
 
 
 def test_every_pixel_sees_every_other_time_and_label():
-    network = alive(UNet(Space((1, 8, 8)), classes=10, channels=(16, 32), patch=2))
+    network = alive(UNet(Space((1, 8, 8)), condition=partial(ClassEmbedding, 10), channels=(16, 32), patch=2))
     x = torch.randn(1, 1, 8, 8, requires_grad=True)
     t = torch.tensor([0.5], requires_grad=True)
     out = network(x, t, torch.tensor([3]))
@@ -54,14 +56,16 @@ def test_every_pixel_sees_every_other_time_and_label():
 
 
 def test_rows_of_a_batch_do_not_mix():
-    network = alive(UNet(Space((1, 8, 8)), classes=10, channels=(16, 32), patch=2, attention=(0,)))
+    network = alive(
+        UNet(Space((1, 8, 8)), condition=partial(ClassEmbedding, 10), channels=(16, 32), patch=2, attention=(0,))
+    )
     x, t, label = torch.randn(4, 1, 8, 8), torch.rand(4), torch.arange(4)
     whole = network(x, t, label)
     torch.testing.assert_close(whole[2:3], network(x[2:3], t[2:3], label[2:3]), rtol=1e-5, atol=1e-5)
 
 
 def test_features_are_the_levels_and_the_middle():
-    network = alive(UNet(Space((1, 8, 8)), classes=10, channels=(16, 32), patch=2))
+    network = alive(UNet(Space((1, 8, 8)), condition=partial(ClassEmbedding, 10), channels=(16, 32), patch=2))
     x, t = torch.randn(3, 1, 8, 8), torch.rand(3)
     out, (fine, coarse, middle) = network(x, t, None, features=(0, 1, 2))
     assert fine.shape == (3, 16, 4, 4) and coarse.shape == middle.shape == (3, 32, 2, 2)

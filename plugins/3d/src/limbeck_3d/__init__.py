@@ -1,0 +1,3 @@
+"""Limbeck for 3D."""
+
+__version__ = "0.1.0"

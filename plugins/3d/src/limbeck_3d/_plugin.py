@@ -1,0 +1,15 @@
+"""Manifest of limbeck-3d. Imports neither torch nor pydantic."""
+
+from limbeck.manifest import Component, hookimpl
+
+LIMBECK_API = 1
+
+_OPTIONS = "limbeck_3d.options"
+_PACKAGE = "limbeck_3d"
+
+_COMPONENTS: list[Component] = []
+
+
+@hookimpl
+def components():
+    return _COMPONENTS

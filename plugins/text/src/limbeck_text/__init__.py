@@ -1,0 +1,3 @@
+"""Limbeck for text."""
+
+__version__ = "0.1.0"
