@@ -55,6 +55,7 @@ _LAZY = {
     "UniformProcess": "limbeck.categorical",
     # using it
     "Run": "limbeck.run",
+    "compare": "limbeck.comparison",
     "distill": "limbeck.api",
     "pretrain": "limbeck.api",
     "create": "limbeck.registry",

@@ -35,14 +35,17 @@ class Guided(Teacher):
         self.process, self.space = teacher.process, teacher.space
 
     def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction:
-        both = conditions.cat(cond, self.teacher.null(cond))
-        out = self.teacher(torch.cat([xt, xt]), torch.cat([t, t]), both, features=features)
-        kept = tuple(f.chunk(2)[0] for f in out.features)
-        if out.logits is not None:
-            conditional, unconditional = out.logits.log_softmax(-1).chunk(2)
-            return Prediction(logits=self._mix(conditional, unconditional, t), features=kept)
-        conditional, unconditional = out.x0_hat.chunk(2)
-        return Prediction(x0_hat=self._mix(conditional, unconditional, t), features=kept)
+        conditional, unconditional = both(self.teacher, xt, t, cond, features=features)
+        return self.mix(conditional, unconditional, t)
+
+    def mix(self, conditional: Prediction, unconditional: Prediction, t: Tensor) -> Prediction:
+        """The guided prediction from the two that `both` gives."""
+        kept = conditional.features
+        if conditional.logits is not None and unconditional.logits is not None:
+            logs = conditional.logits.log_softmax(-1), unconditional.logits.log_softmax(-1)
+            return Prediction(logits=self._mix(*logs, t), features=kept)
+        assert conditional.x0_hat is not None and unconditional.x0_hat is not None
+        return Prediction(x0_hat=self._mix(conditional.x0_hat, unconditional.x0_hat, t), features=kept)
 
     def _mix(self, conditional: Tensor, unconditional: Tensor, t: Tensor) -> Tensor:
         if self.interval is None:
@@ -62,6 +65,21 @@ class Guided(Teacher):
     def trainable_copy(self, mode="full", **options):
         """A copy of the unguided network: a critic follows the student's law, guidance is the teacher's business."""
         return self.teacher.trainable_copy(mode, **options)
+
+
+def both(
+    teacher: Teacher, xt: Tensor, t: Tensor, cond: Any, *, features: Sequence[int] = ()
+) -> tuple[Prediction, Prediction]:
+    """What an unguided teacher predicts with and without the condition, in one batched call."""
+    conds = conditions.cat(cond, teacher.null(cond))
+    out = teacher(torch.cat([xt, xt]), torch.cat([t, t]), conds, features=features)
+
+    def half(k: int) -> Prediction:
+        logits = None if out.logits is None else out.logits.chunk(2)[k]
+        x0_hat = None if out.x0_hat is None else out.x0_hat.chunk(2)[k]
+        return Prediction(x0_hat=x0_hat, logits=logits, features=tuple(f.chunk(2)[k] for f in out.features))
+
+    return half(0), half(1)
 
 
 def unguided(teacher: Teacher) -> Teacher:

@@ -184,7 +184,7 @@ class Generator(nn.Module, ABC):
     lr_scales: Mapping[str, float] = {}
 
     def at_step(self, step: int) -> None:
-        """Called before every step, counted from 0: what a schedule changes (resolution) follows from the step alone."""
+        """Called before every step, counted from 0: what a schedule changes (a resolution) follows from that alone."""
 
     @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -386,6 +386,6 @@ class Picture(ABC):
 
 
 __all__ = [
-    "Batch", "Codec", "Data", "Generator", "Loss", "Metric", "ModelMetric", "Objective", "Phase", "Picture", "Prediction", "Predictor",
-    "Sample", "Sampler", "Source", "Space", "Teacher", "average", "unwrap",
+    "Batch", "Codec", "Data", "Generator", "Loss", "Metric", "ModelMetric", "Objective", "Phase", "Picture",
+    "Prediction", "Predictor", "Sample", "Sampler", "Source", "Space", "Teacher", "average", "unwrap",
 ]  # fmt: skip

@@ -268,13 +268,7 @@ def load(
         raise RecipeError(f"a recipe is a name, a path or a mapping; got {type(recipe).__name__}")
     given = {**blocks, **({"train": train} if train is not None else {})}
     draft.merge(given, {}, Origin("argument"))
-    for text in sorted(overrides, key=lambda text: not text.partition("=")[0].strip().endswith(("use", *BLOCKS))):
-        keys, value = recipe_text.parse_override(text)
-        keys = _full_path(keys, draft.data.get("shortcuts"))
-        nested: Any = value
-        for key in reversed(keys):
-            nested = {key: nested}
-        draft.merge(nested, {}, Origin(f"override {text!r}"))
+    _override(draft, overrides)
     draft.data.setdefault("name", name)
     generator = draft.data.get("generator")
     if isinstance(generator, dict) and generator.get("init") is None:
@@ -282,6 +276,47 @@ def load(
     draft.set_aside_objects()
     made = _validate(draft)
     return _check(made) if check else made
+
+
+def variant(recipe: Recipe, objective: str, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe with another objective: what `limbeck compare` runs. Typed, but not yet held against the
+    registry (`check`).
+
+    The recipe's own objective keeps its options. Another one starts from its defaults, and `train.phases`, which names
+    the phases of the former, is dropped; `variants` of the recipe follow, then the overrides. The result has no
+    variants: it is the recipe of one run.
+    """
+    from limbeck.registry import registry
+
+    draft = _Draft()
+    draft.merge(recipe.to_dict(), recipe._origins, Origin("recipe"))
+    draft.objects = {path: block.object for path, _, block in recipe.blocks() if block.object is not None}
+    chosen = registry.find("objective", objective)
+    if recipe.objective.object is not None or registry.find("objective", recipe.objective.use) != chosen:
+        draft.merge({"objective": {"use": objective}}, {}, Origin(f"objective {objective!r}"))
+        draft.data["train"].pop("phases", None)
+    names = (chosen.component.name, chosen.qualified, f"{chosen.distribution}/{chosen.component.name}")
+    for name, changes in (draft.data.pop("variants", None) or {}).items():
+        if name in names:
+            for path, value in changes.items():
+                origin = recipe.where(("variants", name, path))
+                draft.merge(_nested(path.split("."), value), {}, origin)
+    _override(draft, overrides)
+    return _validate(draft)
+
+
+def _nested(keys: Iterable[str], value: Any) -> Any:
+    for key in reversed(list(keys)):
+        value = {key: value}
+    return value
+
+
+def _override(draft: _Draft, overrides: Iterable[str]) -> None:
+    """`path=value` texts, those that choose a component first."""
+    for text in sorted(overrides, key=lambda text: not text.partition("=")[0].strip().endswith(("use", *BLOCKS))):
+        keys, value = recipe_text.parse_override(text)
+        keys = _full_path(keys, draft.data.get("shortcuts"))
+        draft.merge(_nested(keys, value), {}, Origin(f"override {text!r}"))
 
 
 def _full_path(keys: tuple[str, ...], shortcuts: Any) -> tuple[str, ...]:
@@ -393,4 +428,4 @@ def _check_abilities(recipe: Recipe, entries: Mapping[str, Any]) -> None:
 
 _check = check  # `load` has an argument of that name
 
-__all__ = ["Recipe", "check", "did_you_mean", "load"]
+__all__ = ["Recipe", "check", "did_you_mean", "load", "variant"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from limbeck.conditions import Conditions
 from limbeck.interfaces import Batch, Phase
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
 from limbeck.randomness import Rng
@@ -106,8 +107,21 @@ def test_label_dropout_replaces_that_share_of_conditions():
     assert (dropped[dropped != 2] == cond[dropped != 2]).all()
     assert drop_condition(teacher, cond, 0.0, FixedDraws({})) is cond
     assert (drop_condition(teacher, cond, 1.0, Rng(0)) == 2).all()
-    with pytest.raises(TypeError, match="label_dropout works on tensor conditions; got list"):
-        drop_condition(teacher, ["a"], 0.5, Rng(0))
+
+
+def test_label_dropout_takes_named_conditions_and_captions_row_by_row():
+    class Named(GaussianTeacher):
+        def null(self, cond):
+            return cond.but(text=0 * cond["text"]) if isinstance(cond, Conditions) else [""] * len(cond)
+
+    teacher = Named(EDM(), mean=0.0, std=1.0)
+    cond = Conditions(text=torch.ones(4000, 3), azimuth=torch.arange(4000))
+    dropped = drop_condition(teacher, cond, 0.25, Rng(0))
+    assert float(dropped["text"][:, 0].mean()) == pytest.approx(0.75, abs=0.02)
+    assert (dropped["text"].std(dim=1) == 0).all()  # a row is dropped altogether or not at all
+    assert torch.equal(dropped["azimuth"], cond["azimuth"])
+    words = drop_condition(teacher, ["a", "b"] * 500, 0.5, Rng(0))
+    assert 0.4 < words.count("") / 1000 < 0.6 and set(words) == {"", "a", "b"}
 
 
 def test_weighted_error_takes_one_time_per_frame():

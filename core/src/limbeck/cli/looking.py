@@ -223,13 +223,23 @@ def _colours() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def matrix_command(on: On = None, as_json: Json = False) -> None:
+def matrix_command(
+    on: On = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Say on which generator, teacher and data each objective runs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Objectives down, modalities across: `runs`, or the ability that is missing.
+
+    An objective runs on a modality when it runs on one choice of generator, teacher and data that belong together.
+    JSON names every such choice, --wide prints them.
 
     \b
     Examples:
       limbeck matrix
-      limbeck matrix --on image --json
+      limbeck matrix --on image --wide
+      limbeck matrix --json
     Exit codes: 0; 2 no such modality.
     """
     from limbeck import matrix
@@ -239,10 +249,21 @@ def matrix_command(on: On = None, as_json: Json = False) -> None:
     if as_json:
         show_json(rows)
         return
-    columns = list(rows[0]) if rows else []
-    show(
-        [{"name": "objective"}.get(c, c) for c in columns], [list(row.values()) for row in rows], empty="no objectives"
-    )
+    columns = [key for key in (rows[0] if rows else {}) if key != "partners"]
+    cells = [[_wide(row, column) if wide else row[column] for column in columns] for row in rows]
+    show([{"name": "objective"}.get(c, c) for c in columns], cells, empty="no objectives")
+
+
+def _wide(row: dict[str, Any], column: str) -> str:
+    """`runs on image/digits; image/emoji from image/digits` in the place of `runs`."""
+    choices = row["partners"].get(column)
+    if not choices:
+        return row[column]
+    said = []
+    for names in choices:
+        teacher = names.get("teacher", names["generator"])
+        said.append(names["generator"] + (f" from {teacher}" if teacher != names["generator"] else ""))
+    return f"runs on {'; '.join(dict.fromkeys(said))}"
 
 
 def add(app: typer.Typer) -> None:

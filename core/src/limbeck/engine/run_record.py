@@ -60,6 +60,16 @@ def peak_memory() -> dict[str, int]:
     return found
 
 
+def reset_peak_memory() -> None:
+    """Start counting `peak_memory` anew, where the system allows it: on Linux, and on a GPU."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the kernel's word for it
+    except OSError:
+        pass
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 class RunRecord:
     """run.json, rewritten whole (aside, then renamed) whenever something happens."""
 

@@ -1,6 +1,7 @@
 """Manifest of limbeck-3d. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component, hookimpl
+from limbeck_3d.scene_components import SCENES
 
 LIMBECK_API = 1
 
@@ -12,4 +13,4 @@ _COMPONENTS: list[Component] = []
 
 @hookimpl
 def components():
-    return _COMPONENTS
+    return [*_COMPONENTS, *SCENES]

@@ -85,6 +85,38 @@ _OBJECTIVES = [
             "fails": "blurs where the map from noise to sample is rough; limited by the number of pairs",
         },
     ),
+    Component(
+        "objective",
+        "mdlm",
+        f"{_PACKAGE}.masked_pretraining:MDLM",
+        summary="pretrain a masked diffusion model by its likelihood bound",
+        options=f"{_OPTIONS}:MDLMOptions",
+        needs=Needs(generator={"categorical", "denoiser"}, data={"samples"}),
+        reference="Sahoo et al. 2024 (MDLM)",
+        details={
+            "family": "pretraining",
+            "formula": "-d_alpha_t / (1 - alpha_t) sum_masked -log p(x0_i | xt), a bound on -log p(x0)",
+            "cost": "1 network evaluation per step",
+            "fails": "the bound is noisy at small t; tokens that move in one sampling step do so independently",
+        },
+    ),
+    Component(
+        "objective",
+        "sdtt",
+        f"{_PACKAGE}.self_distillation:SDTT",
+        summary="one step of a masked diffusion student learns what several steps of its teacher find out",
+        options=f"{_OPTIONS}:SDTTOptions",
+        needs=Needs(
+            generator={"categorical", "denoiser"}, teacher={"categorical", "denoiser"}, data={"samples"}
+        ),
+        reference="Deschenaux & Gulcehre 2024 (SDTT)",
+        details={
+            "family": "trajectory",
+            "formula": "mean_masked D(student(xt), sg teacher's prediction at the sub-step that reveals the token)",
+            "cost": "sub_steps teacher evaluations and 1 student evaluation per step",
+            "fails": "predictions sharpen round by round: watch token_entropy; kl_forward of a perfect teacher gains nothing",
+        },
+    ),
 ]
 
 _SOURCES = [
@@ -149,7 +181,33 @@ _SAMPLERS = [
     )
 ]
 
+_TOKEN_SAMPLERS = [
+    Component(
+        "sampler",
+        name,
+        f"{_PACKAGE}.categorical_samplers:{cls}",
+        summary=summary,
+        options=f"{_OPTIONS}:{cls}Options",
+        reference=reference,
+        details={"evaluations": "n", "order": "-"},
+    )
+    for name, cls, summary, reference in (
+        (
+            "ancestral",
+            "Ancestral",
+            "tokens by reverse steps of a masked or uniform process",
+            "Sahoo et al. 2024; Austin et al. 2021",
+        ),
+        (
+            "confidence",
+            "Confidence",
+            "tokens of a masked process, the most confident predictions first",
+            "Chang et al. 2022; Nie et al. 2025",
+        ),
+    )
+]
+
 
 @hookimpl
 def components():
-    return [*_OBJECTIVES, *_SOURCES, *_SAMPLERS]
+    return [*_OBJECTIVES, *_SOURCES, *_SAMPLERS, *_TOKEN_SAMPLERS]

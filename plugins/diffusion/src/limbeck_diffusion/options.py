@@ -1,23 +1,38 @@
 """Options of every component of this plugin. Pydantic only, no torch: they are checked before anything heavy loads."""
 
 from itertools import pairwise
+from math import log2
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from limbeck.manifest import Needs
 from limbeck.options import Options
+from limbeck.scheduled import Ramp, Scheduled, bounds, value_at
 
 Spacing = Literal["uniform", "log_snr", "karras"]
 TimeLaw = Literal["uniform", "logit_normal", "log_normal"]
 Distance = Literal["l2", "pseudo_huber", "pseudo_huber_elements"]
 ErrorKind = Literal["x0", "eps", "v", "velocity", "edm"]
+FieldWeight = Literal["x0", "sds", "uniform", "fantasia3d", "placid_dreamer"]
+TimeRange = tuple[Scheduled, Scheduled]
 
 
 def _check_range(value: tuple[float, float], what: str) -> tuple[float, float]:
     low, high = value
     if not 0 <= low < high <= 1:
         raise ValueError(f"{what} is a range of t / t_max: 0 <= low < high <= 1; got ({low:g}, {high:g})")
+    return value
+
+
+def _check_scheduled_range(value: TimeRange, what: str) -> TimeRange:
+    """Both ends where either of them changes its course; in between they move steadily."""
+    turns = {0} | {step for end in value if isinstance(end, Ramp) for step in (end.after, end.after + end.steps)}
+    for step in sorted(turns):
+        try:
+            _check_range((value_at(value[0], step), value_at(value[1], step)), what)
+        except ValueError as error:
+            raise ValueError(f"{error}" if turns == {0} else f"{error} at step {step}") from None
     return value
 
 
@@ -86,6 +101,24 @@ class MultistepOptions(Options):
         if times is not None and times[-1] <= 0:
             raise ValueError(f"times are input times of calls and must be positive; got {times}")
         return times
+
+
+class AncestralOptions(Options):
+    """Reverse steps of a categorical process."""
+
+    spacing: Literal["uniform", "alpha"] = Field(
+        "uniform", description="steps equal in t, or in alpha_t (equally many tokens lifted per step)"
+    )
+    temperature: float = Field(1.0, ge=0, description="logits are divided by it; 0 takes the likeliest token")
+    top_p: float = Field(1.0, gt=0, le=1, description="keep the likeliest tokens that hold this share of the chance")
+
+
+class ConfidenceOptions(Options):
+    """Low-confidence remasking."""
+
+    temperature: float = Field(1.0, ge=0, description="logits are divided by it; 0 takes the likeliest token")
+    top_p: float = Field(1.0, gt=0, le=1, description="keep the likeliest tokens that hold this share of the chance")
+    noise: float = Field(0.0, ge=0, description="Gumbel noise on the confidence, falling to 0 (MaskGIT); 0: none")
 
 
 # --- objectives ------------------------------------------------------------------------------------------------------
@@ -176,38 +209,153 @@ class ODEPairsOptions(Options):
     huber_c: float | None = Field(None, gt=0, description="its c; None: 0.00054 per sample, 0.001 per element")
 
 
-class DMD2Options(Options):
-    """Distribution matching with a two-time-scale critic."""
+class CriticLoRA(Options):
+    """Low-rank adapters on the teacher's weights, in place of a full copy."""
 
-    critic_updates: int = Field(5, ge=1, description="critic turns per generator turn")
-    steps: int = Field(1, ge=1, description="calls of the student")
+    rank: int = Field(8, ge=1, description="rank of the update")
+    alpha: float = Field(16.0, gt=0, description="its scale is alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the adapters")
+    targets: tuple[str, ...] | None = Field(None, description="names of the adapted layers; None: the model's own")
+
+
+class FieldOptions(Options):
+    """What every objective that moves samples along a field has."""
+
+    t_range: TimeRange = Field(
+        (0.02, 0.98),
+        description="times of the field, fractions of t_max; either end may be a ramp {start, end, steps}",
+    )
+    weight: FieldWeight = Field(
+        "sds",
+        description="w(t) of w (eps_p - eps_q): sds sigma^2, uniform 1, fantasia3d alpha sigma^2, placid_dreamer alpha, x0 "
+        "sigma/alpha, which makes it the difference of x0 predictions (DMD, ISM, HiFA)",
+    )
+    reduction: Literal["mean", "sum"] = Field(
+        "sum", description="of the field over a sample's elements: mean, or sum as papers on scenes have it"
+    )
+    clip: Scheduled | None = Field(None, description="limit of the field; may be a ramp")
+    clip_by: Literal["element", "pixel"] = Field(
+        "element", description="what is limited: every element, or every pixel's norm over its channels"
+    )
+    steps: int = Field(1, ge=1, description="calls of a few-step student; a scene is always one render")
     exit: Literal["random", "last"] = Field(
         "random",
         description="steps > 1: after which call of its rollout the student is judged; random (DMD2) matches the "
         "mixture of all its outputs, last only what is sampled in the end",
     )
-    t_range: tuple[float, float] = Field((0.02, 0.98), description="times of the score difference, fractions of t_max")
-    critic_t_range: tuple[float, float] = Field((0.02, 0.98), description="times the critic is trained at")
-    normalise: bool = Field(
-        True, description="divide by the mean distance of sample and teacher prediction (DMD Eq. 8)"
-    )
-    critic_loss: ErrorKind = Field("velocity", description="the prediction whose squared error trains the critic")
+
+    @field_validator("t_range")
+    @classmethod
+    def _range(cls, value: TimeRange) -> TimeRange:
+        return _check_scheduled_range(value, "t_range")
+
+    @field_validator("clip")
+    @classmethod
+    def _limit(cls, value: Scheduled | None) -> Scheduled | None:
+        if value is not None and bounds(value)[0] <= 0:
+            raise ValueError(f"clip limits the field and must be positive; got {bounds(value)[0]:g}")
+        return value
+
+
+class SDSOptions(FieldOptions):
+    """Score distillation sampling: the injected noise stands for the student's law."""
+
+
+class CSDOptions(FieldOptions):
+    """Classifier score distillation: the unconditional teacher stands for the student's law."""
+
+    def needs(self) -> Needs:
+        return Needs(teacher={"null_condition"})
+
+
+class CriticOptions(FieldOptions):
+    """What objectives with an online critic have."""
+
+    critic_updates: int = Field(1, ge=1, description="critic turns per generator turn")
+    critic_t_range: TimeRange = Field((0.02, 0.98), description="times the critic is trained at; ends may be ramps")
+    critic_loss: ErrorKind = Field("eps", description="the prediction whose squared error trains the critic")
     critic_init: Literal["teacher", "generator"] = Field(
         "teacher", description="what the critic starts from; generator: for a teacher that cannot be copied"
     )
+    critic_lora: CriticLoRA | None = Field(
+        None, description="train adapters on the teacher's weights instead of a full copy of them"
+    )
+
+    @field_validator("critic_t_range")
+    @classmethod
+    def _critic_range(cls, value: TimeRange) -> TimeRange:
+        return _check_scheduled_range(value, "critic_t_range")
+
+    def needs(self) -> Needs:
+        return Needs(teacher={"trainable_copy"}) if self.critic_init == "teacher" else Needs()
+
+
+class VSDOptions(CriticOptions):
+    """Variational score distillation: a critic of the scene's renders stands for the student's law."""
+
+
+class DMD2Options(CriticOptions):
+    """Distribution matching with a two-time-scale critic: the general form, with every option."""
+
+    subtract: Literal["critic", "noise", "null"] = Field(
+        "critic",
+        description="what stands for the student's law: a critic, the injected noise (sds), the unconditional teacher "
+        "(csd)",
+    )
+    weight: FieldWeight = Field("x0", description="w(t), as in sds; x0: the difference of x0 predictions")
+    reduction: Literal["mean", "sum"] = Field("mean", description="of the field over a sample's elements")
+    normalise: bool = Field(
+        True, description="divide by the mean distance of sample and teacher prediction (DMD Eq. 8); not on tokens"
+    )
+    critic_updates: int = Field(5, ge=1, description="critic turns per generator turn")
+    critic_loss: ErrorKind = Field("velocity", description="the prediction whose squared error trains the critic")
     gan_weight: float = Field(0.0, ge=0, description="weight of the discriminator in the generator's loss; 0: none")
     critic_gan_weight: float = Field(0.01, ge=0, description="weight of the discriminator's loss beside the critic's")
     gan_features: tuple[int, ...] = Field((-1,), description="which features of the critic the discriminator reads")
+    divergence: Literal["forward_kl", "reverse_kl"] = Field(
+        "forward_kl", description="tokens: whose gradient in the logits is the field, KL(p || q) or KL(q || p) (Di[M]O)"
+    )
+    critic_weight: Literal["plain", "elbo"] = Field(
+        "plain", description="tokens: cross entropy of the critic, a plain mean over masked tokens or the bound's weight"
+    )
+    random_tokens: float = Field(
+        0.4, ge=0, le=1, description="tokens: share of the student's all-mask start that is random tokens (Di[M]O)"
+    )
 
-    @field_validator("t_range", "critic_t_range")
-    @classmethod
-    def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return _check_range(value, "a time range")
+    @model_validator(mode="after")
+    def _one_critic(self) -> Self:
+        if self.gan_weight and self.subtract != "critic":
+            raise ValueError(f"gan_weight needs the critic, whose features it reads; got subtract: {self.subtract}")
+        return self
 
     def needs(self) -> Needs:
-        copied = Needs(teacher={"trainable_copy"}) if self.critic_init == "teacher" else Needs()
-        judged = Needs(teacher={"features"}, data={"samples"}) if self.gan_weight else Needs()
-        return copied | judged
+        judged = Needs()
+        if self.gan_weight:
+            judged = Needs(generator={"gaussian"}, teacher={"gaussian", "features"}, data={"samples"})
+        if self.subtract == "critic":
+            return super().needs() | judged
+        return Needs(teacher={"gaussian"} if self.subtract == "noise" else {"null_condition"})
+
+
+class ISMOptions(FieldOptions):
+    """Interval score matching: two levels of a deterministic noising, in place of a random one."""
+
+    t_range: TimeRange = Field((0.02, 0.5), description="times t of the upper level, fractions of t_max; ends may be ramps")
+    weight: FieldWeight = Field("x0", description="w(t) of the difference of eps predictions, as in sds; x0: sigma/alpha")
+    interval: Scheduled = Field(0.05, description="t - s, as a fraction of t_max; the paper lets it fall from 0.1 to 0.05")
+    inversion_steps: int = Field(5, ge=1, description="most steps of the inversion from the sample up to s")
+    inversion_stride: float = Field(0.2, gt=0, le=1, description="length of one of them, as a fraction of t_max")
+
+    @field_validator("interval")
+    @classmethod
+    def _interval(cls, value: Scheduled) -> Scheduled:
+        low, high = bounds(value)
+        if not 0 < low <= high < 1:
+            raise ValueError(f"interval is a fraction of t_max in (0, 1); got {low:g} to {high:g}")
+        return value
+
+    def needs(self) -> Needs:
+        return Needs(teacher={"null_condition"})
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""Distribution matching with a learned critic: one class, of which published methods are presets.
+"""Score differences: one class, of which published methods are presets.
 
-The student's samples are noised; the teacher says where clean data would be (D_p), a critic trained on the student's
-own samples says where its samples would be (D_q), and the sample is moved against D_q - D_p.
+The student's samples are noised; the teacher says where clean data would be (D_p), something that stands for the
+student's own law says where its samples would be (D_q), and the sample is moved against D_q - D_p. What stands for the
+student's law makes the method: a critic trained on its samples (DMD2, VSD, Di[M]O), the noise just injected (SDS), or the
+unconditional teacher (CSD).
 """
 
 from collections.abc import Sequence
@@ -10,22 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Predictor, Sample, Teacher, average
+from limbeck import conditions
+from limbeck.guidance import Guided, both, unguided
+from limbeck.interfaces import Batch, Generator, Loss, Phase, Prediction, Predictor, Teacher, average
 from limbeck.manifest import Needs
-from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck.rollouts import Plan, rollout
 from limbeck_diffusion.discriminator import FeatureHead
-from limbeck_diffusion.distribution import (
-    discriminator_loss,
-    dmd_normaliser,
-    injection_loss,
-    non_saturating_loss,
-    score_difference,
-)
-from limbeck_diffusion.options import DMD2Options
-from limbeck_diffusion.times import uniform_time
-from limbeck_diffusion.weights import error_weight
+from limbeck_diffusion.distribution import discriminator_loss, non_saturating_loss
+from limbeck_diffusion.fields import FieldObjective, range_at
+from limbeck_diffusion.kernels import Noised, check_finite, kernel_of
+from limbeck_diffusion.options import CSDOptions, DMD2Options, SDSOptions, VSDOptions
 
 
 class Critic(nn.Module):
@@ -45,56 +41,64 @@ class Critic(nn.Module):
         return self.head(self.predictor(xt, t, cond, features=self.features).features)
 
 
-class DMD2(Objective):
-    """Distribution matching distillation with a two-time-scale critic, Yin et al. 2024 (DMD2).
+class ScoreDifference(FieldObjective):
+    """Move samples against D_q - D_p; options `subtract` says whose D_q.
 
-    Per step: `critic_updates` turns of the critic on the student's samples, then one of the generator. With
-    `gan_weight` a discriminator on critic features compares noised samples with noised real data (Sec. 4.3). With
-    `steps` > 1 the student's input is its own rollout, left after a random call (backward simulation, Sec. 4.5).
+    Per step: `critic_updates` turns of the critic on the student's samples, if there is one, then one of the generator.
 
-    Roles: generator, critic. Draws: noise, exit, renoise/k (rollout); t, eps (field and critic); gan_t, gan_eps,
+    Roles: generator, critic. Draws: those of a sample (`FieldObjective`); t, eps (field and critic); gan_t, gan_eps,
     real_t, real_eps (discriminator).
     """
 
-    Options = DMD2Options
-    needs = Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser"})
+    name = "dmd2"
+    subtract: str | None = None  # fixed by a preset; None: the option
+
+    def _option(self, name: str, otherwise: Any) -> Any:
+        """An option that only some presets have."""
+        return getattr(self.options, name, otherwise)
+
+    @property
+    def _subtracted(self) -> str:
+        return self.subtract or self.options.subtract
 
     @property
     def default_source(self) -> str:  # type: ignore[override]
-        return "data" if self.options.gan_weight else "prior"
-
-    def sampling(self) -> dict[str, Any]:
-        return {"use": "multistep", "steps": self.options.steps}
+        return "data" if self._option("gan_weight", 0.0) else "prior"
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
-        options = self.options
-        if teacher is None:
+        options: Any = self.options
+        super().setup(generator, teacher, **named)
+        gaussian = {"weight": options.weight, "normalise": self._option("normalise", False)}
+        categorical = {}
+        if self._subtracted == "critic":
+            gaussian["critic_loss"] = options.critic_loss
+            categorical["critic_weight"] = self._option("critic_weight", "plain")
+            categorical["divergence"] = self._option("divergence", "forward_kl")
+        self.kernel = kernel_of(self.teacher.process, gaussian=gaussian, categorical=categorical)
+        if self._subtracted == "critic":
+            self.add_role("critic", self._new_critic(generator))
+
+    def _new_critic(self, generator: Generator) -> Critic:
+        options: Any = self.options
+        if options.critic_init == "teacher":
+            origin: Any = self.teacher
+        elif isinstance(generator, Predictor):
+            origin = generator
+        else:
             raise ValueError(
-                "dmd2 needs a teacher, got None. Pass one to setup, or add a `teacher:` block to the recipe."
+                f"{self.name}: critic_init is 'generator', but a {type(generator).__name__} is no network to copy. Use "
+                "critic_init: teacher"
             )
-        if not isinstance(generator, Predictor):
-            raise TypeError(
-                f"dmd2 rolls its generator out, so it must be a limbeck.Predictor; got {type(generator).__name__}. "
-                "Wrap a raw network with limbeck.Denoiser."
-            )
-        self.teacher = teacher
-        self.process: GaussianProcess = teacher.process
-        if generator.process != teacher.process:
-            raise ValueError(
-                f"dmd2 compares both models at one noise level, but the generator lives on {generator.process} and the "
-                f"teacher on {teacher.process}. Give the generator the teacher's process (init: teacher)."
-            )
-        self.plan = Plan.uniform(self.process, options.steps, exit=options.exit if options.steps > 1 else "last")
-        origin = teacher if options.critic_init == "teacher" else generator
-        predictor = origin.trainable_copy("full")
-        head = None
-        if options.gan_weight:
-            head = FeatureHead(_feature_channels(predictor, options.gan_features))
-        self.add_role("generator", generator)
-        self.add_role("critic", Critic(predictor, options.gan_features if head else (), head))
+        if options.critic_lora is None:
+            predictor = origin.trainable_copy("full")
+        else:
+            predictor = origin.trainable_copy("lora", **options.critic_lora.model_dump())
+        features = self._option("gan_features", ()) if self._option("gan_weight", 0.0) else ()
+        head = FeatureHead(_feature_channels(predictor, features)) if features else None
+        return Critic(predictor, features, head)
 
     def phases(self, step: int) -> list[Phase]:
-        n = self.options.critic_updates
+        n = self.options.critic_updates if self._subtracted == "critic" else 0
         return [*(Phase("critic", ("critic",), k, n) for k in range(n)), Phase("generator", ("generator",))]
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
@@ -105,69 +109,91 @@ class DMD2(Objective):
     # --- the two players ---
 
     def _generator_loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        options = self.options
-        sample = self._roll(phase, batch, rng, grad="last")
-        critic = self.network("critic", phase)
-        xt, t, _ = self._noised(sample.at, rng, options.t_range)
+        sample = self._produce(phase, batch, rng, grad="last")
+        critic = self.network("critic", phase) if self._subtracted == "critic" else None
         with torch.no_grad():
-            real = self.teacher(xt, t, batch.cond).x0_hat
-            fake = critic(xt, t, batch.cond).x0_hat
-            field = score_difference(real, fake)
-            if options.normalise:
-                field = field * dmd_normaliser(sample.at, real).to(field.dtype)
-        loss = average(injection_loss(sample.at, field), batch.weight)
-        terms = {"field": field.detach().abs().mean()}
-        if options.gan_weight:
-            noised, gan_t, _ = self._noised(sample.at, rng, (0.0, 1.0), "gan_")
-            adversarial = average(non_saturating_loss(critic(noised, gan_t, batch.cond, judge=True)), batch.weight)
-            loss = loss + options.gan_weight * adversarial
-            terms["adversarial"] = adversarial.detach()
-        return Loss(loss, terms)
+            noised = self.kernel.noised(sample.value.detach(), rng, range_at(self.options.t_range, rng.step))
+            real, fake = self._compared(noised, batch.cond, critic)
+            check_finite(self.teacher, real, noised.t)
+            field = self.kernel.field(sample, noised, real, fake)
+        moved = self._moved(sample, field, batch, rng, self.kernel.count(sample.at))
+        weight = self._option("gan_weight", 0.0)
+        if not weight:
+            return moved
+        judged = self.kernel.noised(sample.at, rng, (0.0, 1.0), "gan_")
+        logits = critic(judged.xt, judged.t, batch.cond, judge=True)  # type: ignore[misc]
+        adversarial = average(non_saturating_loss(logits), batch.weight)
+        return Loss(moved.value + weight * adversarial, {**moved.terms, "adversarial": adversarial.detach()})
+
+    def _compared(self, noised: Noised, cond: Any, critic: Any) -> tuple[Prediction, Prediction | None]:
+        """What the teacher predicts, and what stands for the student's law (None: the injected noise)."""
+        xt, t = noised.xt, noised.t
+        if self._subtracted != "null":
+            return self.teacher(xt, t, cond), None if critic is None else critic(xt, t, cond)
+        conditional, unconditional = both(unguided(self.teacher), xt, t, cond)
+        if isinstance(self.teacher, Guided):
+            return self.teacher.mix(conditional, unconditional, t), unconditional
+        return conditional, unconditional
 
     def _critic_loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        options = self.options
-        x0 = self._roll(phase, batch, rng, grad="none").value.detach()
+        options: Any = self.options
+        x0 = self._produce(phase, batch, rng, grad="none").value.detach()
         critic = self.network("critic", phase)
-        xt, t, eps = self._noised(x0, rng, options.critic_t_range)
-        error = (critic(xt, t, batch.cond).x0_hat - x0).square().flatten(1).mean(1)
-        loss = average(error_weight(self.process, t, options.critic_loss) * error, batch.weight)
+        noised = self.kernel.noised(x0, rng, range_at(options.critic_t_range, rng.step))
+        error = self.kernel.critic_error(critic(noised.xt, noised.t, batch.cond), x0, noised)
+        loss = average(error, batch.weight)
         terms = {"denoising": loss.detach()}
-        if options.gan_weight:
+        if self._option("gan_weight", 0.0):
             if batch.x0 is None:
                 raise ValueError(
-                    "dmd2 with a discriminator compares with real samples, but the source yields none: use data"
+                    f"{self.name} with a discriminator compares with real samples, but the source yields none: use data"
                 )
-            fake, fake_t, _ = self._noised(x0, rng, (0.0, 1.0), "gan_")
-            real, real_t, _ = self._noised(batch.x0, rng, (0.0, 1.0), "real_")
-            both = torch.cat([real, fake]), torch.cat([real_t, fake_t]), _twice(batch.cond)
-            judged = discriminator_loss(*critic(*both, judge=True).chunk(2))
+            fake = self.kernel.noised(x0, rng, (0.0, 1.0), "gan_")
+            real = self.kernel.noised(batch.x0, rng, (0.0, 1.0), "real_")
+            twice = torch.cat([real.xt, fake.xt]), torch.cat([real.t, fake.t]), conditions.cat(batch.cond, batch.cond)
+            judged = discriminator_loss(*critic(*twice, judge=True).chunk(2))
             discriminator = average(judged, batch.weight)
             loss = loss + options.critic_gan_weight * discriminator
             terms["discriminator"] = discriminator.detach()
         return Loss(loss, terms)
 
-    def _roll(self, phase: Phase, batch: Batch, rng: Rng, grad) -> Sample:
-        return rollout(
-            self.network("generator", phase),
-            batch.cond,
-            plan=self.plan,
-            rng=rng,
-            batch_size=len(batch),
-            grad=grad,
-            noise=batch.noise,
-        )
 
-    def _noised(
-        self, x0: Tensor, rng: Rng, t_range: tuple[float, float], prefix: str = ""
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """x0 at a random time: (xt, t, eps)."""
-        t = uniform_time(self.process, rng, len(x0), t_range, purpose=f"{prefix}t")
-        eps = rng.normal(f"{prefix}eps", x0.shape, x0.dtype)
-        return self.process.add_noise(x0, eps, t), t, eps
+class DMD2(ScoreDifference):
+    """Distribution matching distillation with a two-time-scale critic, Yin et al. 2024 (DMD2); on tokens Di[M]O, Zhu et
+    al. 2025.
+
+    With `gan_weight` a discriminator on critic features compares noised samples with noised real data (Sec. 4.3). With
+    `steps` > 1 the student's input is its own rollout, left after a random call (backward simulation, Sec. 4.5).
+    """
+
+    Options = DMD2Options
+    needs = Needs(generator={"sampling"}, teacher={"denoiser"})
 
 
-def _twice(cond: Any) -> Any:
-    return torch.cat([cond, cond]) if isinstance(cond, Tensor) else cond if cond is None else [*cond, *cond]
+class SDS(ScoreDifference):
+    """Score distillation sampling, Poole et al. 2023 (DreamFusion): w(t) (eps_p - eps). No critic."""
+
+    name, subtract = "sds", "noise"
+    Options = SDSOptions
+    needs = Needs(generator={"sampling"}, teacher={"gaussian", "denoiser"})
+
+
+class CSD(ScoreDifference):
+    """Classifier score distillation, Yu et al. 2024: w(t) (eps_p - eps_null). With guidance G it is G times the field of
+    the unguided teacher."""
+
+    name, subtract = "csd", "null"
+    Options = CSDOptions
+    needs = Needs(generator={"sampling"}, teacher={"gaussian", "denoiser"})
+
+
+class VSD(ScoreDifference):
+    """Variational score distillation, Wang et al. 2023 (ProlificDreamer): w(t) (eps_p - eps_critic), the critic trained
+    on renders of all particles."""
+
+    name, subtract = "vsd", "critic"
+    Options = VSDOptions
+    needs = Needs(generator={"sampling"}, teacher={"gaussian", "denoiser"})
 
 
 def _feature_channels(predictor: Predictor, layers: Sequence[int]) -> list[int]:

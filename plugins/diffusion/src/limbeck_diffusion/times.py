@@ -99,3 +99,16 @@ def grid_index(rng: Rng, count: int, probabilities: Tensor, purpose: str = "t") 
     u = rng.uniform(purpose, (count,))
     edges = probabilities.cumsum(0)[:-1].to(u)
     return torch.searchsorted(edges, u, right=True)
+
+
+def stratified_time(
+    rng: Rng, count: int, t_range: tuple[float, float] = (0.0, 1.0), purpose: str = "t", *, stratified: bool = True
+) -> Tensor:
+    """t uniform on `t_range`, (B,), float64; stratified: row i of the B of the global batch falls into the i-th of B
+    equal parts of the range (antithetic times, Kingma et al. 2021, VDM). Draws uniform `purpose`."""
+    u = rng.uniform(purpose, (count,), torch.float64)
+    if stratified:
+        row = torch.arange(count, device=u.device) + rng.part * count
+        u = (row + u) / (count * rng.parts)
+    low, high = t_range
+    return low + (high - low) * u

@@ -9,8 +9,9 @@ _PACKAGE = "limbeck_image"
 _DENOISER = {"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling"}
 
 
-def _recipe(name: str, summary: str) -> Component:
-    return Component("recipe", name, f"{_PACKAGE}:recipes/{name}.yaml", summary=summary, modality="image")
+def _recipe(name: str, summary: str, **details: str) -> Component:
+    file = f"{_PACKAGE}:recipes/{name}.yaml"
+    return Component("recipe", name, file, summary=summary, modality="image", details=details)
 
 
 _COMPONENTS = [
@@ -88,6 +89,7 @@ _COMPONENTS = [
     _recipe("digits_dmd2_4step", "distils the digits teacher into four steps, by backward simulation"),
     _recipe("digits_ode_pairs", "distils the digits teacher into one step by regression on stored pairs"),
     _recipe("digits_consistency", "distils the digits teacher into few steps by consistency distillation"),
+    _recipe("digits_compare", "what objectives are compared on: digits_dmd2 with variants", compare="digits"),
 ]
 
 

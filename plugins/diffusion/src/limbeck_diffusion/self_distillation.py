@@ -1,0 +1,189 @@
+r"""Self-distillation through time, Deschenaux & Gulcehre 2024 (SDTT): one student step learns what several teacher steps
+find out.
+
+Letters: B batch, L sequence, V vocabulary, m sub-steps.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.categorical import MaskedProcess
+from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher, average, unwrap
+from limbeck.manifest import Needs
+from limbeck.randomness import Rng
+from limbeck_diffusion.masked_pretraining import corrupt, masked_process
+from limbeck_diffusion.options import SDTTOptions
+from limbeck_diffusion.times import stratified_time
+from limbeck_diffusion.token_divergences import DIVERGENCES, log_probabilities
+
+# --- formulas --------------------------------------------------------------------------------------------------------
+
+
+def sub_times(t: Tensor, dt: float, count: int) -> Tensor:
+    """Times of the teacher's sub-steps, t, t - dt, ..., t - m dt, (m + 1, B); shorter ones where t < m dt, so that the
+    last is never below 0. (The released code measures from 1 - t here, and reveals the wrong share.)"""
+    step = (t / count).clamp_max(dt)
+    return t - step * torch.arange(count + 1, dtype=t.dtype, device=t.device).unsqueeze(1)
+
+
+def target_log_probabilities(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    process: MaskedProcess,
+    xt: Tensor,
+    times: Tensor,
+    draws: Callable[[int], Tensor],
+) -> Tensor:
+    """What the teacher says of every token when it walks from x_t through `times`: of a token that a sub-step reveals,
+    its prediction just before; of the others, its last. SDTT, Alg. 1.
+
+    Args:
+        predict: (x, t) -> log-probabilities (B, L, V).
+        xt: tokens, (B, L).
+        times: falling, (m + 1, B); m predictions are made, at all but the last.
+        draws: sub-step k -> uniform (B, L).
+
+    Returns:
+        (B, L, V); meaningful where xt is masked.
+    """
+    x = xt
+    target = predict(xt, times[0])
+    for k in range(1, len(times) - 1):
+        before = target if k == 1 else last
+        x = process.step(x, times[k - 1], times[k], before.exp(), draws(k - 1))
+        last = predict(x, times[k])
+        target = torch.where(x.eq(process.mask_id).unsqueeze(-1), last, target)
+    return target
+
+
+# --- objective -------------------------------------------------------------------------------------------------------
+
+
+class SDTT(Objective):
+    """The student's prediction at x_t, for every masked token, learns the teacher's after up to m - 1 of its own steps.
+
+    Rounds: every `round_steps` steps the student becomes the teacher and dt doubles, until m dt is 1 / student_steps.
+    The teacher of a round is part of `state_dict`, so that a resumed run distils from the same one. Works from clean
+    data. Draws: t, eps, sub_step/k.
+    """
+
+    Options = SDTTOptions
+    options: SDTTOptions
+    needs = Needs(generator={"categorical", "denoiser"}, teacher={"categorical", "denoiser"}, data={"samples"})
+
+    def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
+        if teacher is None:
+            raise ValueError("sdtt needs a teacher, got None. Pass one to setup, or add a `teacher:` block to the recipe")
+        spec = unwrap(generator)
+        self.process = masked_process(spec, "sdtt")
+        if teacher.process != self.process:
+            raise ValueError(
+                f"sdtt asks both models about one x_t, but the generator lives on {self.process} and the teacher on "
+                f"{teacher.process}. Give the generator the teacher's process (init: teacher)"
+            )
+        self.divergence = DIVERGENCES[self.options.divergence]
+        self.add_role("generator", generator)
+        self.teacher: nn.Module = teacher
+        self.round = 0
+        decay = self.options.teacher_decay
+        self.average: nn.Module | None = self._copy() if decay and self.options.rounds > 1 else None
+        self._averaged_until = 0  # steps whose updates the average has seen
+
+    def phases(self, step: int) -> Sequence[Phase]:
+        return (Phase("generator", ("generator",)),)
+
+    def sampling(self) -> dict[str, Any]:
+        return {"use": "ancestral", "steps": self.options.student_steps}
+
+    def round_at(self, step: int) -> int:
+        """The round of a step, counted from 0."""
+        return min(step // self.options.round_steps, self.options.rounds - 1)
+
+    def dt(self, step: int) -> float:
+        """The teacher's step size."""
+        return 2 ** self.round_at(step) / self.options.teacher_steps
+
+    def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
+        o, process = self.options, self.process
+        if batch.x0 is None:
+            raise ValueError("sdtt corrupts clean tokens, but the source yields none: use source data")
+        self._begin(rng.step)
+        x0, dt = batch.x0, self.dt(rng.step)
+        shape = tuple(x0.shape)
+        t = self.times(rng, len(x0), dt).to(x0.device)
+        xt = corrupt(process, batch, process.noise(shape, rng).to(x0.device), t)
+        hidden = xt.eq(process.mask_id)  # (B, L)
+        with torch.no_grad():
+            target = target_log_probabilities(
+                lambda x, time: log_probabilities(self.teacher(x, time, batch.cond).logits),
+                process,
+                xt,
+                sub_times(t, dt, o.sub_steps),
+                lambda k: rng.uniform(f"sub_step/{k}", shape, torch.float64).to(x0.device),
+            )[hidden]  # (N, V)
+        logits = self.network("generator", phase)(xt, t, batch.cond).logits
+        apart = self.divergence(log_probabilities(logits[hidden]), target)  # (N,)
+        if batch.weight is not None:
+            rows = apart.new_zeros(shape).masked_scatter(hidden, apart).sum(1) / hidden.sum(1).clamp_min(1)
+            return Loss(average(rows, batch.weight))
+        count = hidden.sum()
+        return Loss(apart.sum() / count.clamp_min(1), count=count)
+
+    def times(self, rng: Rng, count: int, dt: float) -> Tensor:
+        """t of every row, (B,), float64: a node of the student's grid, or anywhere in [0, 1]."""
+        t = stratified_time(rng, count)
+        if self.options.time == "uniform":
+            return t
+        steps = round(1 / (dt * self.options.sub_steps))
+        return ((t * steps).floor() + 1) / steps
+
+    # --- rounds ---
+
+    def _begin(self, step: int) -> None:
+        """Once per step, before its first loss: follow the student, and make it the teacher when a round begins."""
+        if self.average is not None and step > self._averaged_until:
+            follow(self.average, self._bare["generator"], self.options.teacher_decay)
+            self._averaged_until = step
+        if self.round_at(step) > self.round:
+            self.round = self.round_at(step)
+            self.teacher = self._copy(self.average)
+
+    def _copy(self, module: nn.Module | None = None) -> nn.Module:
+        """A frozen copy of a network (the student), in evaluation mode."""
+        return copy.deepcopy(self._bare["generator"] if module is None else module).eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"round": torch.tensor(self.round), "averaged_until": torch.tensor(self._averaged_until)}
+        if self.round:
+            state |= {f"teacher.{name}": value for name, value in self.teacher.state_dict().items()}
+        if self.average is not None:
+            state |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.round, self._averaged_until = int(state["round"]), int(state["averaged_until"])
+        if self.round:
+            self.teacher = self._copy()
+            self.teacher.load_state_dict(_part(state, "teacher."))
+        if self.average is not None:
+            self.average.load_state_dict(_part(state, "average."))
+
+
+@torch.no_grad()
+def follow(average: nn.Module, online: nn.Module, decay: float) -> None:
+    """One update of a moving average of parameters; buffers are copied."""
+    source = dict(online.named_parameters()) | dict(online.named_buffers())
+    for value in source.values():
+        average.to(value.device)
+        break
+    for name, buffer in average.named_buffers():
+        buffer.copy_(source[name])
+    for name, parameter in average.named_parameters():
+        parameter.lerp_(source[name].to(parameter.dtype), 1 - decay)
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,0 +1,41 @@
+r"""Divergences of two laws of a token: log-probabilities (..., V) of student and target in, (...) out, in nats.
+
+Logarithms are finite: a token that cannot occur has a very negative one (`limbeck.testing.chain.IMPOSSIBLE`), so that
+0 * log 0 is 0. Gradient flows through both arguments; whoever wants a fixed target detaches it.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Divergence = Callable[[Tensor, Tensor], Tensor]
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """log softmax over the last axis, in float32 or better."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+
+
+def kl_backward(student: Tensor, target: Tensor) -> Tensor:
+    """KL(student || target) = sum_v q (log q - log p). Minimised over an average of targets by their normalised
+    geometric mean."""
+    return (student.exp() * (student - target)).sum(-1)
+
+
+def kl_forward(student: Tensor, target: Tensor) -> Tensor:
+    """KL(target || student) = sum_v p (log p - log q). Minimised over an average of targets by their mean."""
+    return (target.exp() * (target - student)).sum(-1)
+
+
+def tvd(student: Tensor, target: Tensor) -> Tensor:
+    """Total variation distance, sum_v |q - p| / 2, in [0, 1]."""
+    return 0.5 * (student.exp() - target.exp()).abs().sum(-1)
+
+
+def mse(student: Tensor, target: Tensor) -> Tensor:
+    """Mean over the vocabulary of (log q - log p)^2."""
+    return (student - target).square().mean(-1)
+
+
+DIVERGENCES: dict[str, Divergence] = {"kl_backward": kl_backward, "kl_forward": kl_forward, "tvd": tvd, "mse": mse}

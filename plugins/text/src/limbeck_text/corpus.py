@@ -1,0 +1,242 @@
+"""The text that ships with CPython: docstrings, long comments and help topics of the standard library.
+
+Nothing is downloaded and nothing is bundled: documents are read from the running interpreter, one per module or help
+topic. Another release of CPython has slightly other documents; names, and so splits, stay.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.util
+import re
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+LICENCE = "documentation and docstrings of CPython, PSF License Version 2 (PSF-2.0), as installed with the interpreter"
+
+# share of the documents in percent, by the hash of their names
+SHARES = {"train": 50, "judge": 40, "held_out": 10}
+PARAGRAPH = 60  # characters from which a paragraph that occurs twice is a copy and not a phrase
+
+_SKIPPED = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idle_test", "pydoc_data", "turtledemo"}
+_UNWANTED = re.compile(r"test|^xx|^readline$|^_tkinter$|^_curses|^antigravity$|^this$|^idlelib$")
+_COMMENT_LINES = 3  # consecutive lines from which a comment is prose rather than a remark
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def documents() -> dict[str, str]:
+    """Name -> text, sorted by name; a paragraph stands in one document only, so that no split repeats another's."""
+    found: dict[str, list[str]] = {}
+    for name, pieces in (*_python_modules(), *_compiled_modules(), *_topics()):
+        found.setdefault(name, []).extend(pieces)
+    texts = {name: normalised("\n\n".join(found[name])) for name in sorted(found)}
+    return {name: text for name, text in sorted(_without_copies(texts).items()) if len(text) >= PARAGRAPH}
+
+
+def normalised(text: str) -> str:
+    """Tabs become spaces, ends of lines are bare, rulers are short, at most one blank line separates paragraphs."""
+    text = text.expandtabs(4).replace("\r", "")
+    text = re.sub(r"([-=*#~_.])\1{5,}", r"\1\1\1\1", text)
+    text = re.sub(r"[ \f]+$", "", text, flags=re.MULTILINE)
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def share_of(name: str) -> str:
+    """The split of a document: train, judge or held_out. `decimal`, `_decimal` and `_pydecimal` go together."""
+    family = ".".join(re.sub(r"^_+(py(?=[a-z]))?", "", part) or part for part in name.split("."))
+    place = int.from_bytes(hashlib.blake2b(family.encode(), digest_size=4).digest(), "little") % 100
+    for split, share in SHARES.items():
+        if place < share:
+            return split
+        place -= share
+    raise AssertionError("shares sum to 100")
+
+
+def _without_copies(texts: Mapping[str, str]) -> dict[str, str]:
+    """Drop long paragraphs that stood in an earlier document; the held-out ones come first and keep theirs."""
+    order = sorted(texts, key=lambda name: (list(SHARES)[::-1].index(share_of(name)), name))
+    seen: set[str] = set()
+    kept = {}
+    for name in order:
+        paragraphs = []
+        for paragraph in texts[name].split("\n\n"):
+            key = " ".join(paragraph.split())
+            if len(key) >= PARAGRAPH:
+                if key in seen:
+                    continue
+                seen.add(key)
+            paragraphs.append(paragraph)
+        kept[name] = "\n\n".join(paragraphs)
+    return kept
+
+
+# --- modules in Python -----------------------------------------------------------------------------------------------
+
+
+def _python_modules() -> Iterator[tuple[str, list[str]]]:
+    root = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).parts
+        if _SKIPPED.intersection(parts[:-1]) or parts[0].startswith("config-") or _UNWANTED.search(parts[-1]):
+            continue
+        names = [*parts[:-1], parts[-1].removesuffix(".py")]
+        try:
+            pieces = from_source(path.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError, ValueError, OSError):
+            continue  # templates, and files in old encodings
+        if pieces:
+            yield ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 1 else names), pieces
+
+
+def from_source(source: str) -> list[str]:
+    """Docstrings under the line that names what they document, then long comments, of one module."""
+    comments = _long_comments(source)
+    if '"""' not in source and "'''" not in source:
+        return comments
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes in old modules
+        tree = ast.parse(source)
+    return [*_docstrings(tree, ""), *comments]
+
+
+def _docstrings(node: Any, owner: str) -> Iterator[str]:
+    if isinstance(node, ast.Module):
+        if text := ast.get_docstring(node):
+            yield text
+    elif isinstance(node, ast.ClassDef):
+        owner = f"{owner}{node.name}."
+        if text := ast.get_docstring(node):
+            yield f"class {owner[:-1]}:\n{text}"
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if text := ast.get_docstring(node):
+            yield f"def {owner}{node.name}({_arguments(node.args)}):\n{text}"
+        return
+    for child in getattr(node, "body", ()):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.If | ast.Try):
+            yield from _docstrings(child, owner)
+
+
+def _arguments(args: ast.arguments) -> str:
+    names = [a.arg for a in (*args.posonlyargs, *args.args)]
+    if args.vararg is not None:
+        names.append(f"*{args.vararg.arg}")
+    elif args.kwonlyargs:
+        names.append("*")
+    names += [a.arg for a in args.kwonlyargs]
+    if args.kwarg is not None:
+        names.append(f"**{args.kwarg.arg}")
+    return ", ".join(names)
+
+
+def _long_comments(source: str) -> list[str]:
+    found, block = [], []
+    for line in (*source.splitlines(), ""):
+        text = line.strip()
+        if text.startswith("#") and not text.startswith("#!"):
+            block.append(text.lstrip("#").removeprefix(" ").rstrip())
+            continue
+        if len(block) >= _COMMENT_LINES and sum(map(len, block)) >= PARAGRAPH * 2:
+            found.append("\n".join(block).strip())
+        block = []
+    return found
+
+
+# --- modules in C, help topics ---------------------------------------------------------------------------------------
+
+
+def _compiled_modules() -> Iterator[tuple[str, list[str]]]:
+    for name in sorted(sys.stdlib_module_names):
+        if _UNWANTED.search(name):
+            continue
+        try:
+            spec = importlib.util.find_spec(name)
+            origin = getattr(spec, "origin", None) or ""
+            if origin != "built-in" and not origin.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)):
+                continue
+            pieces = list(_members(importlib.import_module(name)))
+        except Exception:  # noqa: BLE001, S112  (a module of another system, or one that was not compiled)
+            continue
+        if pieces:
+            yield name, pieces
+
+
+def _members(module: ModuleType) -> Iterator[str]:
+    if module.__doc__:
+        yield _clean(module.__doc__)
+    for name, value in sorted(vars(module).items()):
+        documented = getattr(value, "__doc__", None)
+        if name.startswith("_") or not isinstance(documented, str) or isinstance(value, ModuleType):
+            continue
+        if isinstance(value, type):
+            yield f"class {name}:\n{_clean(documented)}"
+            for method, member in sorted(vars(value).items()):
+                text = getattr(member, "__doc__", None)
+                if isinstance(text, str) and not method.startswith("_") and text is not documented:
+                    yield f"def {name}.{method}{_signature(member)}:\n{_clean(text)}"
+        elif callable(value) and type(value).__name__ in ("builtin_function_or_method", "function"):
+            yield f"def {name}{_signature(value)}:\n{_clean(documented)}"
+
+
+def _signature(value: Any) -> str:
+    return (getattr(value, "__text_signature__", None) or "(...)").replace("$", "")
+
+
+def _clean(text: str) -> str:
+    import inspect
+
+    return inspect.cleandoc(text)
+
+
+def _topics() -> Iterator[tuple[str, list[str]]]:
+    from pydoc_data.topics import topics
+
+    for name, text in sorted(topics.items()):
+        yield f"topics/{name}", [text]
+
+
+# --- a folder of one's own -------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def folder(path: str) -> dict[str, str]:
+    """Every .txt and .md file below a folder, by its relative path. Files that are empty or no UTF-8 are refused."""
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"data.path: no folder {path!r}. Give a folder with .txt or .md files, or leave it out")
+    files = sorted(p for p in root.rglob("*") if p.suffix in (".txt", ".md") and p.is_file())
+    texts = {}
+    for file in files:
+        try:
+            text = normalised(file.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as err:
+            raise ValueError(f"data.path: {file} is not UTF-8 ({err}). Convert it, or take it out of {path}") from err
+        if text:
+            texts[file.relative_to(root).as_posix()] = text
+    if not texts:
+        raise ValueError(
+            f"data.path: {path} has no text in it ({len(files)} .txt or .md files, all empty). Put documents there, one "
+            "per file"
+        )
+    return texts
+
+
+def folder_share(names: tuple[str, ...], split: str) -> list[str]:
+    """Of a folder's documents a tenth (at least one) is held out, by the hash of their names; the rest is `train`."""
+    if split == "judge":
+        raise ValueError("data.split: a folder of your own has the splits train and held_out; 'judge' is CPython's")
+    ranked = sorted(names, key=lambda name: hashlib.blake2b(name.encode(), digest_size=8).digest())
+    held_out = max(1, round(len(ranked) / 10))
+    if len(ranked) < 2 and split == "held_out":
+        raise ValueError("data.split: one document cannot be split into train and held_out; add a second file")
+    chosen = ranked[:held_out] if split == "held_out" else ranked[held_out:] if len(ranked) > 1 else ranked
+    return sorted(chosen)
