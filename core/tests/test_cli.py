@@ -89,7 +89,7 @@ def test_the_front_page_names_every_command_and_exit_code(limbeck):
 def test_plugins_prints_a_row_each_and_the_same_as_json(limbeck):
     code, out, _ = limbeck("plugins")
     assert code == 0
-    assert re.search(r"^limbeck +limbeck +\S+ +1 +ok +.*exporters 2", out, re.M)
+    assert re.search(r"^limbeck +limbeck +\S+ +1 +ok +.*exporters 3", out, re.M)
     assert limbeck("plugins", "list")[1] == out
     rows = json.loads(limbeck("plugins", "--json")[1])
     mine = next(row for row in rows if row["distribution"] == "limbeck")
@@ -330,7 +330,7 @@ def test_sample_evaluate_export_and_report_reach_the_run(limbeck, folder):
         "sample", "runs/mine", "-n", "10", "-o", "x.png", "--seed", "3", "--cond", "[1, 2]", "--steps", "2"
     )
     assert code == 0 and out.strip() == "x.png" and Path("x.png").read_text() == "picture"
-    assert FakeRun.asked == [(10, {"cond": [1, 2], "seed": 3, "steps": 2})]
+    assert FakeRun.asked == [(10, {"cond": [1, 2], "seed": 3, "steps": 2, "prompt": None})]
     assert "student" in limbeck("evaluate", "runs/mine")[1]
     assert json.loads(limbeck("evaluate", "runs/mine", "--json")[1])[0]["metrics"] == {"frechet": None}
     assert limbeck("export", "runs/mine", "--to", "torch", "out")[1].strip() == "out/student.torch"

@@ -1,12 +1,12 @@
-"""The same objectives on several modalities: `limbeck.compare(["dmd2", "consistency"], ["image/digits", "text/pydocs"])`.
+"""The same objectives on several modalities: `limbeck.compare(["dmd2", "consistency"], ["image/digits"])`.
 
 A plugin marks a recipe as the base of comparisons, in its manifest: `Component("recipe", ..., details={"compare":
 "digits"})` makes it `image/digits` here. The base says everything but the objective, and under `variants` what another
 objective wants to be different. Several recipes may carry one mark (a language model and a masked one): an objective
 runs on the first that it fits.
 
-Every cell is an ordinary run in OUT/<on>/<objective>/. A finished one whose recipe has not changed is kept, one that was
-interrupted goes on, and one that fails costs its own row.
+Every cell is an ordinary run in OUT/<on>/<objective>/. A finished one whose recipe has not changed is kept, one that
+was interrupted goes on, and one that fails costs its own row.
 """
 
 import gc
@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import matrix, recipes
-from limbeck.errors import Interrupted, LimbeckError, MissingAbility, RecipeError, RunExists, UnknownComponent, did_you_mean
+from limbeck.errors import (
+    Interrupted,
+    LimbeckError,
+    MissingAbility,
+    RecipeError,
+    RunExists,
+    UnknownComponent,
+    did_you_mean,
+)
 from limbeck.recipes import Recipe
 
 DEFAULT_FOLDER = Path("runs/compare")
@@ -146,7 +154,8 @@ def _cell(b: Base, name: str, entry: Any, overrides: Sequence[str], out: Path) -
     least: tuple[int, str] | None = None
     modality = ""
     for recipe in b.recipes:
-        found = recipes.variant(recipe, name, overrides)
+        title = f"{b.name.replace('/', '_')}_{objective}"
+        found = recipes.variant(recipe, name, overrides, title)
         partners = {}
         for role in ("generator", "teacher", "data"):
             block = getattr(found, role)
@@ -292,8 +301,8 @@ def compare(
             cell.status = "finished"
             tell(f"  {number}/{len(runnable)}  {cell}: finished before, kept")
             continue
-        tell(f"  {number}/{len(runnable)}  {cell}{': going on' if state == 'partial' else ''}")
         try:
+            tell(f"  {number}/{len(runnable)}  {cell}{': going on' if state == 'partial' else ''}")
             _run(cell, state, progress)
         except (Interrupted, KeyboardInterrupt) as error:
             cell.status = "interrupted"

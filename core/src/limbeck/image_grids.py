@@ -19,10 +19,11 @@ CAPTION = 12  # height of a line of text
 
 
 class ImageGrid(Picture):
-    """Images (N, C, H, W) in [-1, 1], C 1 or 3, on one canvas; shown inline in notebooks."""
+    """Images (N, C, H, W) in [-1, 1], C 1 or 3, on one canvas; shown inline in notebooks. As .gif one after the other,
+    which turns a scene."""
 
-    def __init__(self, image: Image.Image, count: int):
-        self.image, self.count = image, count
+    def __init__(self, image: Image.Image, count: int, tiles: Sequence[Image.Image] = ()):
+        self.image, self.count, self.tiles = image, count, list(tiles)
 
     def png(self) -> bytes:
         buffer = io.BytesIO()
@@ -30,7 +31,12 @@ class ImageGrid(Picture):
         return buffer.getvalue()
 
     def save(self, path: Any) -> None:
-        self.image.save(Path(path))
+        path = Path(path)
+        if path.suffix.lower() == ".gif" and self.tiles:
+            first, *rest = [tile.convert("RGB") for tile in self.tiles]
+            first.save(path, save_all=True, append_images=rest, duration=100, loop=0)
+        else:
+            self.image.save(path)
 
     def html(self) -> str:
         data = base64.b64encode(self.png()).decode()
@@ -74,12 +80,14 @@ def image_grid(
     canvas = Image.new("RGBA", size, (0, 0, 0, 0))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(10)
     grey = (samples.detach().float().cpu().nan_to_num(-1.0).clamp(-1, 1) + 1) * 127.5
+    tiles = []
     for index, values in enumerate(grey.round().to(torch.uint8)):
         array = values[0].numpy() if channels == 1 else values.permute(1, 2, 0).numpy()
         tile = Image.fromarray(array).resize((wide, high), Image.Resampling.BICUBIC).convert("RGBA")
+        tiles.append(tile)
         x = GAP + (index % columns) * (wide + GAP)
         y = GAP + (index // columns) * (high + text + GAP)
         canvas.paste(tile, (x, y))
         if captions is not None:
             draw.text((x + wide / 2, y + high), captions[index], fill=(128, 128, 128, 255), font=font, anchor="ma")
-    return ImageGrid(canvas, count)
+    return ImageGrid(canvas, count, tiles)

@@ -11,8 +11,8 @@ from typing import Any
 
 from limbeck.manifest import ABILITIES
 
-# What a model speaks of. Generator and teacher have one of these words in common; a scene, which renders, is taught by a
-# teacher of what it renders. Models that declare none of them (no process, no probabilities) are not judged by this.
+# What a model speaks of. Generator and teacher have one of these words in common; a scene, which renders, is taught by
+# a teacher of what it renders. Models that declare none of them (no process, no probabilities) are not judged by this.
 FAMILIES = ("log_probs", "categorical", "gaussian")
 
 

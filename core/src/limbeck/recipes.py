@@ -278,7 +278,7 @@ def load(
     return _check(made) if check else made
 
 
-def variant(recipe: Recipe, objective: str, overrides: Iterable[str] = ()) -> Recipe:
+def variant(recipe: Recipe, objective: str, overrides: Iterable[str] = (), name: str | None = None) -> Recipe:
     """The recipe with another objective: what `limbeck compare` runs. Typed, but not yet held against the
     registry (`check`).
 
@@ -296,12 +296,13 @@ def variant(recipe: Recipe, objective: str, overrides: Iterable[str] = ()) -> Re
         draft.merge({"objective": {"use": objective}}, {}, Origin(f"objective {objective!r}"))
         draft.data["train"].pop("phases", None)
     names = (chosen.component.name, chosen.qualified, f"{chosen.distribution}/{chosen.component.name}")
-    for name, changes in (draft.data.pop("variants", None) or {}).items():
-        if name in names:
+    for key, changes in (draft.data.pop("variants", None) or {}).items():
+        if key in names:
             for path, value in changes.items():
-                origin = recipe.where(("variants", name, path))
-                draft.merge(_nested(path.split("."), value), {}, origin)
+                draft.merge(_nested(path.split("."), value), {}, recipe.where(("variants", key, path)))
     _override(draft, overrides)
+    if name is not None:
+        draft.data["name"] = name
     return _validate(draft)
 
 

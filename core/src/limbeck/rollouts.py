@@ -18,6 +18,8 @@ from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
 from limbeck.scenes import Scene
 
+Grad = Literal["last", "all", "none"]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,7 +64,7 @@ def rollout(
     plan: Plan,
     rng: Rng,
     batch_size: int | None = None,
-    grad: Literal["last", "all", "none"] = "last",
+    grad: Grad = "last",
     noise: Tensor | None = None,
 ) -> Sample:
     """Run the plan. Gradient flows through the last call made (`last`), every call (`all`) or none.
@@ -111,9 +113,6 @@ def rollout(
     return Sample(value=value, at=value, t_from=plan.times[last], t_to=0.0, evaluations=last + 1)
 
 
-Grad = Literal["last", "all", "none"]
-
-
 def produce(
     generator: nn.Module,
     batch: Batch,
@@ -146,10 +145,10 @@ def produce(
             random_tokens=random_tokens,
         )  # fmt: skip
     if plan is None:
-        raise ValueError("a rollout needs a plan: at which times the generator is called (Plan.uniform(process, steps))")
-    return rollout(
-        generator, batch.cond, plan=plan, rng=rng, batch_size=len(batch), grad=grad, noise=batch.noise
-    )  # fmt: skip
+        raise ValueError(
+            "a rollout needs a plan: at which times the generator is called (Plan.uniform(process, steps))"
+        )
+    return rollout(generator, batch.cond, plan=plan, rng=rng, batch_size=len(batch), grad=grad, noise=batch.noise)
 
 
 def _rendered(scene: nn.Module, batch: Batch, space: Space, grad: Grad) -> Sample:
@@ -203,9 +202,13 @@ def one_call(
 
 
 def token_start(
-    process: CategoricalProcess, shape: tuple[int, ...], rng: Rng, random_tokens: float = 0.0, start: Tensor | None = None
+    process: CategoricalProcess,
+    shape: tuple[int, ...],
+    rng: Rng,
+    random_tokens: float = 0.0,
+    start: Tensor | None = None,
 ) -> Tensor:
-    """x at t_max with a share of random tokens, (B, L). Draws uniform `noise` (unless `start` is given) and `random`."""
+    """x at t_max with a share of random tokens, (B, L). Draws uniform `noise` (unless `start` is given), `random`."""
     if start is None:
         start = prior_noise(process, shape, rng)
     if random_tokens == 0:

@@ -120,21 +120,83 @@ class Run:
         load_weights(generator, checkpoint.tensors(stem), str(checkpoint.path / f"{stem}.safetensors"))
         return generator.eval().requires_grad_(False)
 
-    def sample(self, n: int = 64, cond: Any = None, seed: int = 0, steps: int | None = None) -> Any:
+    def sample(
+        self, n: int = 64, cond: Any = None, seed: int = 0, steps: int | None = None, prompt: str | None = None
+    ) -> Any:
         """`n` samples of the student, as its recipe samples it. Equal seeds give equal samples.
 
         Args:
             cond: conditions: a tensor or list of `n`, or one value for all; drawn in the data's proportions when None.
             steps: steps of the sampler, instead of the recipe's.
+            prompt: a text to continue, for models of tokens.
         """
         from limbeck.samples import balanced_conditions, generate
 
         built, network = self.built, self.generator()
-        if built.sampler is None:
-            raise RecipeError("this run's recipe has no sampling block, so it is not known how to sample its student")
-        given = conditions(cond, n) if cond is not None else balanced_conditions(built.data, n, seed)
-        made = generate(network, built.sampler, steps=steps or built.sampling_steps, count=n, cond=given, seed=seed)
+        sampler, usual = self._sampler(), steps or built.sampling_steps
+        if prompt is not None:
+            if cond is not None:
+                raise RecipeError("a prompt and a condition exclude each other: the prompt is the condition")
+            tokens, usual = self._prompted(network, sampler, prompt, steps)
+            given: Any = tokens.expand(n, -1)
+        else:
+            given = conditions(cond, n) if cond is not None else balanced_conditions(built.data, n, seed)
+        made = generate(network, sampler, steps=usual, count=n, cond=given, seed=seed)
         return made.samples
+
+    def stream(
+        self, prompt: str | None = None, *, seed: int = 0, steps: int | None = None, number: int = 0
+    ) -> Iterator[str]:
+        """Pieces of a text as they are written: what follows the prompt, or a text that begins by itself. `number`
+        tells apart the texts of one seed. For samplers that write from left to right (`streams`)."""
+        from limbeck.prompts import room, stream
+
+        network, sampler = self.generator(), self._sampler()
+        if not self.streams:
+            raise RecipeError(f"the sampler {type(sampler).__name__} does not write from left to right: use sample()")
+        tokens: Tensor | None = None
+        if prompt is not None:
+            tokens, count = self._prompted(network, sampler, prompt, steps)
+        else:
+            count = room(network, None, steps, self.built.sampling_steps, streams=True)
+        yield from stream(network, sampler, tokens, steps=count, seed=seed, number=number)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the student writes from left to right, so that its texts can be read while they are written."""
+        return self.writes and hasattr(self.built.sampler, "stream")
+
+    def _sampler(self) -> Any:
+        if self.built.sampler is None:
+            raise RecipeError("this run's recipe has no sampling block, so it is not known how to sample its student")
+        return self.built.sampler
+
+    def _prompted(self, network: Any, sampler: Any, prompt: str, steps: int | None) -> tuple[Tensor, int]:
+        """The prompt's tokens (P,) and the steps that the sampler may take behind them."""
+        from limbeck.prompts import encode, room
+
+        self.check_prompt()
+        tokens = encode(network.space, prompt)
+        return tokens, room(network, tokens, steps, self.built.sampling_steps, streams=hasattr(sampler, "stream"))
+
+    @property
+    def writes(self) -> bool:
+        """Whether the student's samples are texts."""
+        from limbeck.prompts import writes
+
+        return writes(self.built.space)
+
+    def check_prompt(self) -> None:
+        """Raise when the student takes no prompt."""
+        if self.writes:
+            return
+        who = f"the student of this run ({self.recipe.generator.use})"
+        if self.recipe.shortcuts.get("prompt"):
+            raise RecipeError(
+                f"{who} was made for one prompt and takes none when it is sampled. Another prompt is another run: "
+                f"limbeck distill {self.recipe.name} prompt='...' --out runs/NAME"
+            )
+        raise RecipeError(f"{who} makes {self.built.space.domain}, and takes no prompt. Its conditions: --cond")
 
     def evaluate(self, *, samples: int | None = None, seed: int | None = None) -> list[dict[str, Any]]:
         """Measure the student beside its teacher; rows of the table, which also goes to evaluation.json."""

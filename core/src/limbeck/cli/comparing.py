@@ -87,8 +87,9 @@ def show_comparison(found: Any) -> None:
         elif row["status"] != "finished":
             metric = f"{row['status']}, {metric}" if metric else row["status"]
         numbers = [row[key] for key in ("student", "teacher", "evaluations", "ms_per_sample", "steps")]
-        seconds = None if row["seconds"] is None else round(row["seconds"], 1)
-        texts = ["" if v is None else number(v) for v in (*numbers, seconds, row["peak_memory_mib"])]
+        seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f}"
+        texts = ["" if v is None else number(v) for v in numbers]
+        texts += [seconds, "" if row["peak_memory_mib"] is None else number(row["peak_memory_mib"])]
         lines.append([row["on"], row["objective"], metric, *texts])
     show(columns, lines, right=columns[3:])
     print(f"\nreport    {found.report}")

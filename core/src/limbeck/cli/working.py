@@ -184,31 +184,71 @@ def pretrain_command(
 
 def sample_command(
     run: RunArgument,
-    n: Annotated[int, typer.Option("-n", "--count", min=1, help="How many samples.")] = 64,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; its suffix decides the format.")] = Path(
-        "samples.png"
-    ),
+    n: Annotated[
+        int | None, typer.Option("-n", "--count", min=1, help="How many samples. Default: 64; one text.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write; its suffix decides. Default: samples.png; texts are printed."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same samples.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler. Default: as the recipe says.")] = None,
     cond: Annotated[
         str | None, typer.Option(help="Condition: a value, or several in brackets. Default: drawn from the data.")
     ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text to continue, for models that write.")] = None,
 ) -> None:
-    """Draw samples from a run's student.
+    """Draw samples from a run's student. Texts appear while they are written.
 
     \b
     Examples:
       limbeck sample runs/digits_dmd2 -n 64 -o digits.png
       limbeck sample runs/digits_dmd2 -n 10 --cond 7 -o sevens.safetensors
-    Exit codes: 0 done; 2 no such run or wrong condition; 5 bad checkpoint.
+      limbeck sample RUN --prompt "Return a list of"
+    Exit codes: 0 done; 2 no such run, wrong condition or prompt; 5 bad checkpoint.
     """
     from limbeck.recipe_text import parse
 
     condition = parse(cond, "--cond")[0] if cond is not None else None
     found = open_run(run)
-    samples = found.sample(n, cond=condition, seed=seed, steps=steps)
-    samples.save(out)
+    if prompt is not None:
+        found.check_prompt()
+        if condition is not None:
+            raise RecipeError("--prompt and --cond exclude each other: the prompt is the condition")
+    if out is None and condition is None and found.writes:
+        print_texts(found, n or 1, prompt, seed, steps)
+        return
+    samples = found.sample(n or (1 if prompt is not None else 64), cond=condition, seed=seed, steps=steps, prompt=prompt)
+    out = out or Path("samples.png")
+    if out.suffix == ".txt" and found.writes:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("".join(f"{text}\n" for text in separated(samples.seen())), encoding="utf-8")
+    else:
+        samples.save(out)
     print(out)
+
+
+def print_texts(run: Any, n: int, prompt: str | None, seed: int, steps: int | None) -> None:
+    """Texts on standard output, each behind its prompt, piece by piece where the model writes from left to right."""
+    if not run.streams:
+        print("\n".join(separated(run.sample(n, seed=seed, steps=steps, prompt=prompt).seen())))
+        return
+    for number in range(n):
+        if number:
+            print(RULE)
+        for k, piece in enumerate(run.stream(prompt, seed=seed, steps=steps, number=number)):
+            if prompt is not None and k == 0:
+                print(prompt, end="")
+            print(piece, end="", flush=True)
+        print()
+
+
+RULE = "-" * 8  # between texts
+
+
+def separated(texts: list[str]) -> list[str]:
+    """Texts with a rule between each two."""
+    return [line for number, text in enumerate(texts) for line in ([RULE] if number else []) + [text]]
 
 
 def evaluate_command(run: RunArgument, as_json: Json = False) -> None:

@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,10 +63,8 @@ def peak_memory() -> dict[str, int]:
 
 def reset_peak_memory() -> None:
     """Start counting `peak_memory` anew, where the system allows it: on Linux, and on a GPU."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the kernel's word for it
-    except OSError:
-        pass
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 

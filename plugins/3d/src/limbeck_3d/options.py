@@ -83,3 +83,15 @@ class ViewsTeacherOptions(Options):
     """The bundled teacher of views."""
 
     weights: str = Field("", description="a teacher file of your own instead of the bundled one")
+
+
+class SilhouetteOptions(Options):
+    """Overlap of silhouettes."""
+
+    views: int = Field(24, ge=1, le=1000, description="evenly spaced held-out views")
+
+
+class ChamferOptions(Options):
+    """Distance of surfaces."""
+
+    points: int = Field(10_000, ge=10, le=1_000_000, description="points on either surface")

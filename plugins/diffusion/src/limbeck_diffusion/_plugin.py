@@ -5,6 +5,7 @@ from limbeck.manifest import Component, Needs, hookimpl
 LIMBECK_API = 1
 
 _OPTIONS = "limbeck_diffusion.options"
+_TOKEN_OPTIONS = "limbeck_diffusion.token_options"
 _PACKAGE = "limbeck_diffusion"
 
 _PRETRAINING = Needs(generator={"gaussian", "denoiser"}, data={"samples"})
@@ -61,14 +62,64 @@ _OBJECTIVES = [
         f"{_PACKAGE}.score_difference:DMD2",
         summary="match the student's distribution to the teacher's with a critic trained on the student's samples",
         options=f"{_OPTIONS}:DMD2Options",
-        needs=Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser"}),
-        reference="Yin et al. 2024 (DMD2)",
+        needs=Needs(generator={"sampling"}, teacher={"denoiser"}),
+        reference="Yin et al. 2024 (DMD2); on tokens: Zhu et al. 2025 (Di[M]O)",
         details={
             "family": "distribution",
-            "formula": "descend D_fake(xt, t) - D_teacher(xt, t), both x0 predictions at the noised student sample",
+            "formula": "descend D_fake(xt, t) - D_teacher(xt, t): x0 predictions, or token probabilities, at noised samples",
             "cost": "per step: 1 student, 1 teacher, 1 critic evaluation; critic_updates times 1 student and 1 critic",
             "fails": "mode-seeking: recall falls when the critic lags; raise critic_updates or its learning rate",
         },
+    ),
+    *(
+        Component(
+            "objective",
+            name,
+            f"{_PACKAGE}.{target}",
+            summary=summary,
+            options=f"{_OPTIONS}:{name.upper()}Options",
+            needs=Needs(generator={"sampling"}, teacher={"gaussian", "denoiser"}),
+            reference=reference,
+            details={"family": "distribution", "formula": formula, "cost": cost, "fails": fails},
+        )
+        for name, target, summary, reference, formula, cost, fails in (
+            (
+                "sds",
+                "score_difference:SDS",
+                "move each render or sample to where the teacher likes it best; no critic",
+                "Poole et al. 2023 (DreamFusion)",
+                "descend w(t) (eps_teacher(xt, t) - eps)",
+                "per step: 1 render or student call, 1 teacher evaluation (2 with guidance)",
+                "seeks the mode: variety collapses, and guidance over-saturates",
+            ),
+            (
+                "csd",
+                "score_difference:CSD",
+                "move each render or sample along the teacher's guidance direction only",
+                "Yu et al. 2024",
+                "descend w(t) (eps_teacher(xt, t) - eps_null(xt, t))",
+                "per step: 1 render or student call, 2 teacher evaluations",
+                "never ends: the condition can always be met a little more; stop early",
+            ),
+            (
+                "vsd",
+                "score_difference:VSD",
+                "score distillation against a critic of the scene's own renders; several particles",
+                "Wang et al. 2023 (ProlificDreamer)",
+                "descend w(t) (eps_teacher(xt, t) - eps_critic(xt, t))",
+                "per step: 1 render, 1 teacher (2 with guidance), 1 critic; critic_updates times 1 render, 1 critic",
+                "a critic that lags gives a wrong direction; with one particle it tends to sds",
+            ),
+            (
+                "ism",
+                "ism:ISM",
+                "compare the teacher at two levels of a deterministic noising; no injected noise",
+                "Liang et al. 2024 (LucidDreamer)",
+                "descend w(t) (eps_teacher(xt, t) - eps_null(xs, s)), xs and xt by unconditional DDIM inversion",
+                "per step: 1 render or student call, inversion_steps + 1 teacher evaluations (2 + with guidance)",
+                "overshoots the more the shorter the interval; blind to what a point-like teacher says of small noise",
+            ),
+        )
     ),
     Component(
         "objective",
@@ -90,7 +141,7 @@ _OBJECTIVES = [
         "mdlm",
         f"{_PACKAGE}.masked_pretraining:MDLM",
         summary="pretrain a masked diffusion model by its likelihood bound",
-        options=f"{_OPTIONS}:MDLMOptions",
+        options=f"{_TOKEN_OPTIONS}:MDLMOptions",
         needs=Needs(generator={"categorical", "denoiser"}, data={"samples"}),
         reference="Sahoo et al. 2024 (MDLM)",
         details={
@@ -105,7 +156,7 @@ _OBJECTIVES = [
         "sdtt",
         f"{_PACKAGE}.self_distillation:SDTT",
         summary="one step of a masked diffusion student learns what several steps of its teacher find out",
-        options=f"{_OPTIONS}:SDTTOptions",
+        options=f"{_TOKEN_OPTIONS}:SDTTOptions",
         needs=Needs(
             generator={"categorical", "denoiser"}, teacher={"categorical", "denoiser"}, data={"samples"}
         ),
@@ -187,7 +238,7 @@ _TOKEN_SAMPLERS = [
         name,
         f"{_PACKAGE}.categorical_samplers:{cls}",
         summary=summary,
-        options=f"{_OPTIONS}:{cls}Options",
+        options=f"{_TOKEN_OPTIONS}:{cls}Options",
         reference=reference,
         details={"evaluations": "n", "order": "-"},
     )

@@ -15,7 +15,7 @@ from limbeck.categorical import CategoricalProcess, MaskedProcess, draw, one_hot
 from limbeck.conditions import Conditions
 from limbeck.interfaces import Sample, Sampler, Teacher, unwrap
 from limbeck.randomness import Rng
-from limbeck_diffusion.options import AncestralOptions, ConfidenceOptions
+from limbeck_diffusion.token_options import AncestralOptions, ConfidenceOptions
 
 # --- one step --------------------------------------------------------------------------------------------------------
 
@@ -191,13 +191,12 @@ class Confidence(TokenSampler):
             raise TypeError(f"sampler confidence lifts masks; {process} has none. Use sampler ancestral")
         count = x.eq(process.mask_id).sum(1)
         for k in range(steps):
-            lifted = 1 - k / steps  # share of the walk that is left: the time of a linear schedule
-            t = process.time(torch.full((len(x),), 1 - lifted, dtype=torch.float64, device=x.device))
+            t = process.time(torch.full((len(x),), k / steps, dtype=torch.float64, device=x.device))  # as many visible
             p = probabilities(predictor(x, t, cond).logits, o.temperature, o.top_p)
             tokens = draw(p, rng.uniform(f"token/{k}", tuple(x.shape), torch.float64).to(x.device))
             score = p.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double().log()
             if o.noise:
                 u = rng.uniform(f"gumbel/{k}", tuple(x.shape), torch.float64).to(x.device)
-                score = score - o.noise * lifted * (-u.clamp_min(1e-300).log()).log()
+                score = score - o.noise * (1 - k / steps) * (-u.clamp_min(1e-300).log()).log()
             x = keep_confident(x, tokens, score, shares(count, steps, k), process.mask_id)
             yield x

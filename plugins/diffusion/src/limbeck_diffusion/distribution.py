@@ -120,7 +120,7 @@ TokenDivergence = Literal["forward_kl", "reverse_kl"]
 
 
 def token_field(real: Tensor, fake: Tensor, divergence: TokenDivergence = "forward_kl") -> Tensor:
-    r"""Gradient of a divergence between the laws of one token with respect to the logits of q, Zhu et al. 2025 (Di[M]O).
+    r"""Gradient of a divergence of two laws of one token with respect to the logits of q, Zhu et al. 2025 (Di[M]O).
 
     forward_kl: of KL(p || q), q - p. reverse_kl: of KL(q || p), q (log q/p - KL(q || p)).
 

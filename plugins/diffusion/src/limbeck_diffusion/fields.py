@@ -46,8 +46,8 @@ class FieldObjective(Objective):
             self._check_predictor(generator, teacher)
         else:
             raise TypeError(
-                f"{self.name} moves samples of its generator, so that must be a limbeck.Predictor, which it rolls out, or a "
-                f"limbeck.Scene, which it renders; got {type(generator).__name__}. "
+                f"{self.name} moves samples of its generator, so that must be a limbeck.Predictor, which it rolls out, "
+                f"or a limbeck.Scene, which it renders; got {type(generator).__name__}. "
                 "Wrap a raw network with limbeck.Denoiser."
             )
         self.add_role("generator", generator)
@@ -62,8 +62,9 @@ class FieldObjective(Objective):
             )
         if generator.space.event != teacher.space.event:
             raise ValueError(
-                f"{self.name} shows the generator's samples to the teacher, but they have shape {generator.space.event} "
-                f"and the teacher's {teacher.space.event}. Use a generator of the teacher's size (init: teacher)."
+                f"{self.name} shows the generator's samples to the teacher, but they have shape "
+                f"{generator.space.event} and the teacher's {teacher.space.event}. Use a generator of the teacher's size "
+                "(init: teacher)."
             )
         if isinstance(teacher.process, CategoricalProcess):
             if steps > 1:
@@ -80,16 +81,19 @@ class FieldObjective(Objective):
         codec = teacher.space.codec
         tensors = (*codec.parameters(), *codec.buffers())
         like = tensors[0] if tensors else torch.zeros(())
+        blank = torch.zeros(1, *scene.space.event, device=like.device, dtype=like.dtype)
         with torch.no_grad():
             try:
-                shown = tuple(codec.encode(torch.zeros(1, *scene.space.event, device=like.device, dtype=like.dtype)).shape)
+                shown = tuple(codec.encode(blank).shape)
             except RuntimeError as error:
-                raise ValueError(f"{self.name}: the teacher's codec cannot encode renders {scene.space.event}: {error}") from error
+                raise ValueError(
+                    f"{self.name}: the teacher's codec cannot encode renders {scene.space.event}: {error}"
+                ) from error
         if shown[1:] != teacher.space.event:
             via = "" if shown[1:] == scene.space.event else f", which its codec turns into {shown[1:]}"
             raise ValueError(
-                f"{self.name} shows the scene's renders {scene.space.event} to the teacher{via}, whose samples have shape "
-                f"{teacher.space.event}. Render at the teacher's resolution (generator.size)."
+                f"{self.name} shows the scene's renders {scene.space.event} to the teacher{via}, whose samples have "
+                f"shape {teacher.space.event}. Render at the teacher's resolution (generator.size)."
             )
 
     def sampling(self) -> dict[str, Any]:
@@ -122,5 +126,3 @@ class FieldObjective(Objective):
             loss = loss + mean
             terms[name] = mean.detach()
         return Loss(loss, terms)
-
-

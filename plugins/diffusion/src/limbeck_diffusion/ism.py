@@ -25,7 +25,7 @@ from limbeck_diffusion.times import uniform_time
 
 
 def noise_along(process: GaussianProcess, xs: Tensor, s: Tensor, t: Tensor, eps_hat: Tensor) -> Tensor:
-    r"""One DDIM step upwards, s <= t, along a predicted noise: Euler's step in x / alpha, which at sigma_s = 0 is finite.
+    r"""One DDIM step upwards, s <= t, along a predicted noise: Euler's step in x / alpha, finite at sigma_s = 0.
 
     x_t = (alpha_t / alpha_s) x_s + (sigma_t - sigma_s alpha_t / alpha_s) eps_hat; exactly x_s where s = t.
     """
@@ -38,8 +38,8 @@ class ISM(FieldObjective):
     """G_x = w(t) (eps_G(x_t, t, cond) - eps_null(x_s, s)) at two levels s < t of one deterministic noising.
 
     The noising starts at the sample itself, free of noise, in equal steps up to s, and is unconditional: as many steps
-    as `inversion_stride` needs for the largest s of the moment, `inversion_steps` at most. Given the sample, nothing but
-    t is random.
+    as `inversion_stride` needs for the largest s of the moment, `inversion_steps` at most. Given the sample, only t is
+    random.
 
     Roles: generator. Draws: those of a sample (`FieldObjective`); t.
     """

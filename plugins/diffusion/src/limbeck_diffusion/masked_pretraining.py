@@ -13,7 +13,7 @@ from limbeck.categorical import CategoricalProcess, MaskedProcess
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, average, unwrap
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
-from limbeck_diffusion.options import MDLMOptions
+from limbeck_diffusion.token_options import MDLMOptions
 from limbeck_diffusion.times import stratified_time
 from limbeck_diffusion.token_divergences import log_probabilities
 

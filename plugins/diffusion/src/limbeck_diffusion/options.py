@@ -1,7 +1,6 @@
 """Options of every component of this plugin. Pydantic only, no torch: they are checked before anything heavy loads."""
 
 from itertools import pairwise
-from math import log2
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -18,7 +17,7 @@ FieldWeight = Literal["x0", "sds", "uniform", "fantasia3d", "placid_dreamer"]
 TimeRange = tuple[Scheduled, Scheduled]
 
 
-def _check_range(value: tuple[float, float], what: str) -> tuple[float, float]:
+def check_range(value: tuple[float, float], what: str) -> tuple[float, float]:
     low, high = value
     if not 0 <= low < high <= 1:
         raise ValueError(f"{what} is a range of t / t_max: 0 <= low < high <= 1; got ({low:g}, {high:g})")
@@ -30,7 +29,7 @@ def _check_scheduled_range(value: TimeRange, what: str) -> TimeRange:
     turns = {0} | {step for end in value if isinstance(end, Ramp) for step in (end.after, end.after + end.steps)}
     for step in sorted(turns):
         try:
-            _check_range((value_at(value[0], step), value_at(value[1], step)), what)
+            check_range((value_at(value[0], step), value_at(value[1], step)), what)
         except ValueError as error:
             raise ValueError(f"{error}" if turns == {0} else f"{error} at step {step}") from None
     return value
@@ -103,24 +102,6 @@ class MultistepOptions(Options):
         return times
 
 
-class AncestralOptions(Options):
-    """Reverse steps of a categorical process."""
-
-    spacing: Literal["uniform", "alpha"] = Field(
-        "uniform", description="steps equal in t, or in alpha_t (equally many tokens lifted per step)"
-    )
-    temperature: float = Field(1.0, ge=0, description="logits are divided by it; 0 takes the likeliest token")
-    top_p: float = Field(1.0, gt=0, le=1, description="keep the likeliest tokens that hold this share of the chance")
-
-
-class ConfidenceOptions(Options):
-    """Low-confidence remasking."""
-
-    temperature: float = Field(1.0, ge=0, description="logits are divided by it; 0 takes the likeliest token")
-    top_p: float = Field(1.0, gt=0, le=1, description="keep the likeliest tokens that hold this share of the chance")
-    noise: float = Field(0.0, ge=0, description="Gumbel noise on the confidence, falling to 0 (MaskGIT); 0: none")
-
-
 # --- objectives ------------------------------------------------------------------------------------------------------
 
 
@@ -135,7 +116,7 @@ class _TimeOptions(Options):
     @field_validator("t_range")
     @classmethod
     def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return _check_range(value, "t_range")
+        return check_range(value, "t_range")
 
 
 class FlowMatchingOptions(_TimeOptions):
@@ -219,7 +200,7 @@ class CriticLoRA(Options):
 
 
 class FieldOptions(Options):
-    """What every objective that moves samples along a field has."""
+    """Options of every objective that moves samples along a field."""
 
     t_range: TimeRange = Field(
         (0.02, 0.98),
@@ -227,8 +208,8 @@ class FieldOptions(Options):
     )
     weight: FieldWeight = Field(
         "sds",
-        description="w(t) of w (eps_p - eps_q): sds sigma^2, uniform 1, fantasia3d alpha sigma^2, placid_dreamer alpha, x0 "
-        "sigma/alpha, which makes it the difference of x0 predictions (DMD, ISM, HiFA)",
+        description="w(t) of w (eps_p - eps_q): sds sigma^2, uniform 1, fantasia3d alpha sigma^2, placid_dreamer alpha, "
+        "x0 sigma/alpha, which makes it the difference of x0 predictions (DMD, ISM, HiFA)",
     )
     reduction: Literal["mean", "sum"] = Field(
         "sum", description="of the field over a sample's elements: mean, or sum as papers on scenes have it"
@@ -269,7 +250,7 @@ class CSDOptions(FieldOptions):
 
 
 class CriticOptions(FieldOptions):
-    """What objectives with an online critic have."""
+    """Options of objectives with an online critic."""
 
     critic_updates: int = Field(1, ge=1, description="critic turns per generator turn")
     critic_t_range: TimeRange = Field((0.02, 0.98), description="times the critic is trained at; ends may be ramps")
@@ -316,7 +297,8 @@ class DMD2Options(CriticOptions):
         "forward_kl", description="tokens: whose gradient in the logits is the field, KL(p || q) or KL(q || p) (Di[M]O)"
     )
     critic_weight: Literal["plain", "elbo"] = Field(
-        "plain", description="tokens: cross entropy of the critic, a plain mean over masked tokens or the bound's weight"
+        "plain",
+        description="tokens: cross entropy of the critic, a plain mean over masked tokens or the bound's weight",
     )
     random_tokens: float = Field(
         0.4, ge=0, le=1, description="tokens: share of the student's all-mask start that is random tokens (Di[M]O)"
@@ -340,9 +322,15 @@ class DMD2Options(CriticOptions):
 class ISMOptions(FieldOptions):
     """Interval score matching: two levels of a deterministic noising, in place of a random one."""
 
-    t_range: TimeRange = Field((0.02, 0.5), description="times t of the upper level, fractions of t_max; ends may be ramps")
-    weight: FieldWeight = Field("x0", description="w(t) of the difference of eps predictions, as in sds; x0: sigma/alpha")
-    interval: Scheduled = Field(0.05, description="t - s, as a fraction of t_max; the paper lets it fall from 0.1 to 0.05")
+    t_range: TimeRange = Field(
+        (0.02, 0.5), description="times t of the upper level, fractions of t_max; either end may be a ramp"
+    )
+    weight: FieldWeight = Field(
+        "x0", description="w(t) of the difference of eps predictions, as in sds; x0 is sigma/alpha"
+    )
+    interval: Scheduled = Field(
+        0.05, description="t - s, as a fraction of t_max; the paper lets it fall from 0.1 to 0.05"
+    )
     inversion_steps: int = Field(5, ge=1, description="most steps of the inversion from the sample up to s")
     inversion_stride: float = Field(0.2, gt=0, le=1, description="length of one of them, as a fraction of t_max")
 
@@ -356,6 +344,47 @@ class ISMOptions(FieldOptions):
 
     def needs(self) -> Needs:
         return Needs(teacher={"null_condition"})
+
+
+class MDLMOptions(Options):
+    """Masked diffusion language modelling."""
+
+    t_range: tuple[float, float] = Field((1e-3, 1.0), description="times used")
+    antithetic: bool = Field(True, description="times of a batch spread evenly over their range")
+
+    @field_validator("t_range")
+    @classmethod
+    def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return check_range(value, "t_range")
+
+
+class SDTTOptions(Options):
+    """Self-distillation through time."""
+
+    divergence: Literal["kl_backward", "kl_forward", "tvd", "mse"] = Field(
+        "kl_backward", description="kl_backward is KL(student || target)"
+    )
+    teacher_steps: int = Field(1024, ge=1, description="steps of the teacher in the first round; dt is 1 / teacher_steps")
+    student_steps: int = Field(8, ge=1, description="steps of the student in the end")
+    sub_steps: int = Field(2, ge=2, description="teacher steps that one student step learns, m")
+    round_steps: int = Field(10_000, ge=1, description="training steps per round; then dt doubles")
+    teacher_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the student that is the next teacher; 0: none")
+    time: Literal["grid", "uniform"] = Field("grid", description="t at nodes of the student's grid, or anywhere")
+
+    @property
+    def rounds(self) -> int:
+        """Rounds until one student step is 1 / student_steps."""
+        return round(log2(self.teacher_steps / (self.sub_steps * self.student_steps))) + 1
+
+    @model_validator(mode="after")
+    def _whole_rounds(self) -> Self:
+        ratio = self.teacher_steps / (self.sub_steps * self.student_steps)
+        if ratio < 1 or 2 ** round(log2(ratio)) != ratio:
+            raise ValueError(
+                "teacher_steps must be sub_steps * student_steps times a power of two; got "
+                f"{self.teacher_steps}, {self.sub_steps} and {self.student_steps}"
+            )
+        return self
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------

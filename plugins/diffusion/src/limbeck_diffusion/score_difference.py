@@ -2,8 +2,8 @@
 
 The student's samples are noised; the teacher says where clean data would be (D_p), something that stands for the
 student's own law says where its samples would be (D_q), and the sample is moved against D_q - D_p. What stands for the
-student's law makes the method: a critic trained on its samples (DMD2, VSD, Di[M]O), the noise just injected (SDS), or the
-unconditional teacher (CSD).
+student's law makes the method: a critic trained on its samples (DMD2, VSD, Di[M]O), the noise just injected (SDS), or
+the unconditional teacher (CSD).
 """
 
 from collections.abc import Sequence
@@ -179,8 +179,8 @@ class SDS(ScoreDifference):
 
 
 class CSD(ScoreDifference):
-    """Classifier score distillation, Yu et al. 2024: w(t) (eps_p - eps_null). With guidance G it is G times the field of
-    the unguided teacher."""
+    """Classifier score distillation, Yu et al. 2024: w(t) (eps_p - eps_null). With guidance G the field is G times that
+    of the unguided teacher."""
 
     name, subtract = "csd", "null"
     Options = CSDOptions

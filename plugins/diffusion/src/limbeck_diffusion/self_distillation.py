@@ -16,7 +16,7 @@ from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
 from limbeck_diffusion.masked_pretraining import corrupt, masked_process
-from limbeck_diffusion.options import SDTTOptions
+from limbeck_diffusion.token_options import SDTTOptions
 from limbeck_diffusion.times import stratified_time
 from limbeck_diffusion.token_divergences import DIVERGENCES, log_probabilities
 

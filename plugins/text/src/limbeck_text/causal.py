@@ -7,6 +7,7 @@ is real, and never by comparing ids: the id that pads often is the one that ends
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import resources
 from typing import Any, Literal
 
@@ -102,18 +103,15 @@ class LanguageModel(Teacher, Generator):
         model: a `...ForCausalLM`, or one wrapped by peft.
         tokenizer: its vocabulary is the true one; rows of the embedding beyond it are padding and are cut off.
         context: longest sequence; the configuration's when None.
-        dropout: on the last hidden states, while training.
 
     Tied weights stand once in `state_dict`.
     """
 
     process = None
 
-    def __init__(
-        self, model: nn.Module, tokenizer: TextTokenizer, *, context: int | None = None, dropout: float = 0.0
-    ):
+    def __init__(self, model: nn.Module, tokenizer: TextTokenizer, *, context: int | None = None):
         super().__init__()
-        self.model, self.tokenizer, self.dropout = model, tokenizer, dropout
+        self.model, self.tokenizer = model, tokenizer
         self.vocab, self.pad, self.eos = tokenizer.vocab, tokenizer.pad, tokenizer.eos
         config = self.plain.config.get_text_config()
         self.context = context or getattr(config, "max_position_embeddings", None) or LONGEST
@@ -173,7 +171,6 @@ class LanguageModel(Teacher, Generator):
         """
         self._check_length(tokens.shape[-1])
         hidden = self._body(tokens, attention_mask, use_cache=False).last_hidden_state  # (B, L, H)
-        hidden = F.dropout(hidden, self.dropout, self.training)
         head = self.head()
         return head.logits(hidden) if then is None else then(hidden, head)
 
@@ -360,7 +357,15 @@ def pydocs_lm(**options: Any) -> LanguageModel:
         pad_token_id=None,  # as a padding index it would keep its embedding from learning
         attn_implementation="eager",  # on a CPU, at such lengths, faster than the fused kernel
     )
-    return LanguageModel(LlamaForCausalLM(config), tokenizer, context=chosen.context, dropout=chosen.dropout)
+    network = LlamaForCausalLM(config)
+    if chosen.dropout:
+        for module in (network.model.embed_tokens, *(layer.mlp for layer in network.model.layers)):
+            module.register_forward_hook(partial(_dropout, chosen.dropout))
+    return LanguageModel(network, tokenizer, context=chosen.context)
+
+
+def _dropout(chance: float, module: nn.Module, given: Any, output: Tensor) -> Tensor:
+    return F.dropout(output, chance, module.training)
 
 
 def pydocs_teacher(**options: Any) -> LanguageModel:

@@ -6,14 +6,19 @@ It is not told the time: with a masked process the optimal prediction depends on
 
 import math
 from collections.abc import Sequence
+from importlib import resources
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limbeck import teacher_files
 from limbeck.categorical import MaskedProcess
 from limbeck.interfaces import Prediction, Predictor, Space
+from limbeck_text.options import PydocsMaskedOptions, PydocsMaskedTeacherOptions
+from limbeck_text.pydocs import text_space
+from limbeck_text.tokenizer import bundled
 
 ROTARY_BASE = 10_000.0
 
@@ -108,3 +113,26 @@ class MaskedTransformer(Predictor):
             hidden.append(x)
         logits = F.linear(self.norm(x), self.embedding.weight[: self.process.vocab], self.bias)  # (B, L, V)
         return Prediction(logits=logits, features=tuple(hidden[index] for index in features))
+
+
+# --- the components --------------------------------------------------------------------------------------------------
+
+BUNDLED = "pydocs_masked_teacher.safetensors"
+
+
+def pydocs_masked(**options: Any) -> MaskedTransformer:
+    """A fresh one for the documents of CPython."""
+    chosen = PydocsMaskedOptions(**options)
+    tokenizer = bundled()
+    process = MaskedProcess(tokenizer.vocab, chosen.schedule)
+    space = text_space(chosen.length, tokenizer)
+    return MaskedTransformer(process, space, hidden=chosen.hidden, layers=chosen.layers, heads=chosen.heads)
+
+
+def pydocs_masked_teacher(**options: Any) -> MaskedTransformer:
+    """The bundled teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
+
+    `teacher.provenance` says which recipe, data, licence, seed and metrics are behind it.
+    """
+    path = PydocsMaskedTeacherOptions(**options).weights
+    return teacher_files.load(path or str(resources.files("limbeck_text") / "assets" / BUNDLED), pydocs_masked)
