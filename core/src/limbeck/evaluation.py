@@ -15,7 +15,8 @@ import torch
 
 from limbeck import conditions
 from limbeck.errors import LimbeckError
-from limbeck.interfaces import Data, Metric, ModelMetric, Sampler, Teacher
+from limbeck.interfaces import Data, Metric, ModelMetric, Sampler, Teacher, unwrap
+from limbeck.processes import GaussianProcess
 from limbeck.samples import (
     OneCall,
     Samples,
@@ -25,6 +26,7 @@ from limbeck.samples import (
     generate,
     grid_conditions,
 )
+from limbeck.scenes import Scene
 
 __all__ = [
     "Samples", "compare", "directions", "evaluate_student", "fewest_evaluations", "generate", "grid", "measure",
@@ -32,6 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 DEFAULT_TEACHER_SAMPLING = {"use": "heun", "steps": 18}  # 35 evaluations, Karras et al. 2022
+DEFAULT_TOKEN_SAMPLING = {"use": "ancestral", "steps": 32}
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------
@@ -132,21 +135,8 @@ def compare(
     plan = _plan(built, samples, seed, batch_size)
     contestants: list[tuple[str, str, Teacher, Sampler, int, str]] = []
     if getattr(built, "teacher", None) is not None:
-        block = _teacher_sampling(built.recipe) or dict(DEFAULT_TEACHER_SAMPLING)
-        steps = block.pop("steps")
-        sampler = _sampler(block)
-        use = _sampler_name(block["use"])
-        contestants.append(("teacher", "teacher", built.teacher, sampler, steps, use))
-        fewest = _teacher_sampling(built.recipe, "teacher_fewest")
-        if fewest is not None:
-            walker, fewer, used = _sampler(fewest), fewest["steps"], _sampler_name(fewest["use"])
-            contestants.append((f"teacher, {used}", "teacher_fewest", built.teacher, walker, fewer, used))
-        cut, cut_steps = _cut(sampler, steps, built.sampler.evaluations(built.sampling_steps))
-        if cut_steps < steps:
-            used = use if cut is sampler else "one call"
-            name = f"teacher, cut to {cut_steps} step{'s' if cut_steps > 1 else ''}"
-            contestants.append((name, "teacher_cut", built.teacher, cut, cut_steps, used))
-    used = _sampler_name(_block(built.recipe, "sampling").get("use") or built.sampler)
+        contestants = _teachers(built, network)
+    used = _student_sampler(built)
     subject = "student" if contestants else "model"
     contestants.append((subject, "student", network, built.sampler, built.sampling_steps, used))
 
@@ -155,7 +145,8 @@ def compare(
     for name, role, model, sampler, steps, used in contestants:
         rows.append({"name": name, "role": role, "sampler": used, **_judge(built, model, sampler, steps, cond, plan)})
     floor = _real(built.data)
-    if floor is not None:
+    real = _without_itself(measure(floor, built.metrics, built.data)) if floor is not None else {}
+    if real:  # metrics of models say nothing about real data
         rows.append(
             {
                 "name": "real data, held out",
@@ -164,12 +155,42 @@ def compare(
                 "steps": 0,
                 "evaluations": 0,
                 "ms_per_sample": None,
-                "metrics": _without_itself(measure(floor, built.metrics, built.data)),
+                "metrics": real,
             }
         )
     if folder is not None:
         _save_comparison(Path(folder), rows, contestants, floor, built, plan)
     return rows
+
+
+def _teachers(built: Any, student: Any) -> list[tuple[str, str, Teacher, Sampler, int, str]]:
+    """The teacher at its own sampler and steps, at its fewest, and with no more evaluations than the student: (name,
+    role, model, sampler, steps, sampler's name)."""
+    block = _teacher_sampling(built.recipe)
+    if block is None and not isinstance(built.teacher.process, GaussianProcess):  # tokens: as the student is sampled
+        sampler, steps, use = built.sampler, built.sampling_steps, _student_sampler(built)
+    else:
+        block = block or dict(DEFAULT_TEACHER_SAMPLING)
+        steps = block.pop("steps")
+        sampler, use = _sampler(block), _sampler_name(block["use"])
+    found = [("teacher", "teacher", built.teacher, sampler, steps, use)]
+    fewest = _teacher_sampling(built.recipe, "teacher_fewest")
+    if fewest is not None:
+        walker, fewer, used = _sampler(fewest), fewest["steps"], _sampler_name(fewest["use"])
+        found.append((f"teacher, {used}", "teacher_fewest", built.teacher, walker, fewer, used))
+    if getattr(unwrap(student), "process", None) is None or built.teacher.process is None:
+        return found  # neither a render nor a token is a step towards a sample
+    evaluations = built.sampler.evaluations(built.sampling_steps)
+    cut, cut_steps = _cut(sampler, steps, evaluations, gaussian=isinstance(built.teacher.process, GaussianProcess))
+    if cut_steps < steps:
+        used = use if cut is sampler else "one call"
+        name = f"teacher, cut to {cut_steps} step{'s' if cut_steps > 1 else ''}"
+        found.append((name, "teacher_cut", built.teacher, cut, cut_steps, used))
+    return found
+
+
+def _student_sampler(built: Any) -> str:
+    return _sampler_name(_block(built.recipe, "sampling").get("use") or built.sampler)
 
 
 def _judge(built: Any, model: Teacher, sampler: Sampler, steps: int, cond: Any, plan: "_Plan") -> dict[str, Any]:
@@ -178,7 +199,7 @@ def _judge(built: Any, model: Teacher, sampler: Sampler, steps: int, cond: Any, 
     made = generate(model, sampler, steps=steps, count=plan.samples, timed=True, **where)
     return {
         "steps": steps,
-        "evaluations": made.evaluations,
+        "evaluations": 0 if isinstance(model, Scene) else made.evaluations,  # a render is none of a network
         "ms_per_sample": made.ms_per_sample,
         "metrics": measure(
             made.samples, built.metrics, built.data, model=model, teacher=getattr(built, "teacher", None)
@@ -211,10 +232,13 @@ def _save_pictures(pictures: Path, contestants, floor: Samples | None, built, pl
 
 
 def save_grid(samples: Samples, stem: Path | str) -> None:
-    """`stem`.safetensors, and `stem`.png by the view of the domain."""
+    """`stem`.safetensors, and `stem`.png by the view of the domain; `stem`.html too where a PNG does not say all."""
     stem = Path(stem)
     samples.save(stem.with_name(stem.name + ".safetensors"))
-    samples.save(stem.with_name(stem.name + ".png"))
+    picture = samples.picture()
+    picture.save(stem.with_name(stem.name + ".png"))
+    if not picture.still:
+        stem.with_name(stem.name + ".html").write_text(picture.html(), encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -233,12 +257,13 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _cut(sampler: Sampler, steps: int, evaluations: int) -> tuple[Sampler, int]:
-    """The same sampler at the most steps that cost no more than `evaluations`; a single x0_hat from noise for one."""
+def _cut(sampler: Sampler, steps: int, evaluations: int, *, gaussian: bool = True) -> tuple[Sampler, int]:
+    """The same sampler at the most steps that cost no more than `evaluations`; for one, a single x0_hat from noise
+    where noise is continuous."""
     affordable = [k for k in range(1, steps + 1) if sampler.evaluations(k) <= evaluations]
-    if evaluations == 1 or not affordable:
+    if gaussian and (evaluations == 1 or not affordable):
         return OneCall(), 1
-    return sampler, affordable[-1]
+    return sampler, affordable[-1] if affordable else 1
 
 
 def _real(data: Data | None) -> Samples | None:

@@ -17,6 +17,7 @@ from limbeck.errors import LimbeckError, RunExists
 from limbeck.evaluation import write_json
 from limbeck.guidance import Guided
 from limbeck.interfaces import Predictor, Sampler, unwrap
+from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
 from limbeck.rollouts import rollout
 
@@ -31,7 +32,7 @@ def export_torch(run: Any, directory: Path | str, *, overwrite: bool = False) ->
     plain torch. Every draw is an input, standard normal, so that nothing random is left inside.
     """
     directory = _prepare(directory, overwrite)
-    network, sampler, steps = _student(run)
+    network, sampler, steps = _walked(run)
     cond = _example_conditions(run)
     sampling = _Sampling(network, sampler, steps, cond=cond)
     program = _program(sampling, network, cond)
@@ -75,15 +76,39 @@ def _prepare(directory: Path | str, overwrite: bool) -> Path:
     return directory
 
 
-def _student(run: Any) -> tuple[Predictor, Sampler, int]:
+def _student(run: Any) -> tuple[nn.Module, Sampler | None, int]:
     """A copy of the student on the CPU, the sampler it was made for, and its steps."""
     network = copy.deepcopy(unwrap(run.generator())).cpu().eval().requires_grad_(False)
-    if not isinstance(network, Predictor) or run.built.sampler is None:
-        raise LimbeckError(
-            f"this exporter writes generators that a sampler walks from noise to samples; {type(network).__name__} "
-            f"(sampler: {run.built.sampler}) is none. For one that fits: limbeck list exporters"
-        )
     return network, run.built.sampler, run.built.sampling_steps
+
+
+def _walked(run: Any) -> tuple[Predictor, Sampler, int]:
+    """The student, refused when no sampler walks it from continuous noise to samples."""
+    network, sampler, steps = _student(run)
+    process = getattr(network, "process", None)
+    if isinstance(network, Predictor) and isinstance(process, GaussianProcess) and sampler is not None:
+        return network, sampler, steps
+    what = "is no denoiser" if not isinstance(network, Predictor) else f"lives on {process}"
+    if sampler is None:
+        what = "has no sampler (the recipe has no sampling block)"
+    raise LimbeckError(
+        f"the exporter 'torch' writes programs that turn continuous noise into samples, and {type(network).__name__} "
+        f"{what}. {_instead(run)}"
+    )
+
+
+def _instead(run: Any) -> str:
+    """The exporters of the run's own modality, and the one that always works."""
+    from limbeck.registry import registry
+
+    use = run.recipe.generator.use if not isinstance(run.recipe, Mapping) else run.recipe["generator"]["use"]
+    try:
+        modality = registry.find("generator", use).component.modality
+    except LimbeckError:
+        modality = "any"
+    own = [e.component.name for e in registry.components("exporter") if e.component.modality == modality != "any"]
+    said = f"Exporters for {modality}: {', '.join(own)}. " if own else ""
+    return f"{said}The weights alone: --to safetensors"
 
 
 def _example_conditions(run: Any) -> Tensor | None:
@@ -231,22 +256,26 @@ def _save_weights(network: nn.Module, path: Path, config: Mapping[str, Any]) -> 
     path.write_bytes(save(tensors, metadata={"format": "pt", "limbeck": json.dumps(config, sort_keys=True)}))
 
 
-def _config(run: Any, network: Predictor, sampler: Sampler, steps: int) -> dict[str, Any]:
+def _config(run: Any, network: Any, sampler: Sampler | None, steps: int) -> dict[str, Any]:
     from limbeck import __version__
 
     recipe = run.recipe
     content = recipe.to_dict() if hasattr(recipe, "to_dict") else dict(recipe)
-    process = network.process
+    process = getattr(network, "process", None)
     return {
         "name": content.get("name") or Path(run.path).name,
         "limbeck": __version__,
         "space": {"event": list(network.space.event), "domain": network.space.domain},
-        "process": {"type": type(process).__name__, **getattr(process, "__dict__", {})},
-        "sampling": {"use": type(sampler).__name__.lower(), "steps": steps, "evaluations": sampler.evaluations(steps)},
+        "process": {"type": type(process).__name__, **getattr(process, "__dict__", {})} if process is not None else None,
+        "sampling": _sampling(sampler, steps) if sampler is not None else None,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "metrics": _metrics(run),
         "recipe": content,
     }
+
+
+def _sampling(sampler: Sampler, steps: int) -> dict[str, Any]:
+    return {"use": type(sampler).__name__.lower(), "steps": steps, "evaluations": sampler.evaluations(steps)}
 
 
 def _metrics(run: Any) -> dict[str, Any]:

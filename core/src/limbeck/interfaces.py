@@ -375,7 +375,13 @@ class Metric(ABC):
 
 
 class Picture(ABC):
-    """What a `view` makes of samples: something to save, and something to put into a page."""
+    """What a `view` makes of samples: something to save (as .png at least), and something to put into a page.
+
+    `still` is false where a PNG does not say everything (text to read, sound, a scene that turns): runs then keep the
+    page's fragment beside it.
+    """
+
+    still: ClassVar[bool] = True
 
     @abstractmethod
     def save(self, path: Any) -> None: ...

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck import conditions
+from limbeck.categorical import CategoricalProcess
 from limbeck.errors import LimbeckError
 from limbeck.guidance import Guided
 from limbeck.interfaces import Data, Sample, Sampler, Space, unwrap
@@ -101,7 +102,8 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 class OneCall(Sampler):
-    """x0_hat from pure noise in a single network call: what is left of any sampler that is cut to one step."""
+    """x0_hat from pure noise in a single network call: what is left of any sampler of continuous noise that is cut to
+    one step. (Samplers of tokens take one step themselves.)"""
 
     def __call__(self, predictor, cond, *, steps=1, rng, batch_size=None, noise=None) -> Sample:
         if noise is None:
@@ -113,6 +115,13 @@ class OneCall(Sampler):
 
     def evaluations(self, steps: int) -> int:
         return 1
+
+
+def initial_noise(process: Any, shape: tuple[int, ...], rng: Rng) -> Tensor:
+    """x at t_max by the draw "noise", (B, *event): scaled normal, or tokens of the prior."""
+    if isinstance(process, CategoricalProcess):
+        return process.prior_sample(shape, rng)
+    return prior_noise(process, shape, rng)
 
 
 def balanced_conditions(data: Data | None, count: int, seed: int) -> Any:
@@ -182,8 +191,8 @@ def generate(
     device = device_of(network)
     noise = None
     process = getattr(network, "process", None)  # neither scenes nor language models have one
-    if isinstance(process, GaussianProcess):
-        noise = prior_noise(process, (count, *network.space.event), Rng(seed, phase="evaluation"))
+    if isinstance(process, GaussianProcess | CategoricalProcess):
+        noise = initial_noise(process, (count, *network.space.event), Rng(seed, phase="evaluation"))
 
     def one_batch(index: int, start: int, stop: int) -> tuple[Tensor, float]:
         rng = Rng(seed, step=index, phase="evaluation", device=device)

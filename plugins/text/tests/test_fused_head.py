@@ -185,6 +185,8 @@ def test_a_model_in_bfloat16_gets_gradients_in_bfloat16_that_were_added_up_in_fl
 def test_the_chunk_is_chosen_from_the_vocabulary():
     assert chunk_size(131_072, torch.empty(0)) == 128
     assert chunk_size(131_072, torch.empty(0, dtype=torch.float64)) == 64
+    assert chunk_size(1_000, torch.empty(0)) == 524  # small ones stay in the caches
+    assert chunk_size(131_072, torch.empty(0, device="meta")) == 1024
     assert chunk_size(10**10, torch.empty(0)) == 1
 
 

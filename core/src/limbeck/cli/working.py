@@ -98,11 +98,23 @@ def finish(run: Any, as_json: bool, again: str = "") -> None:
     if table["rows"]:
         show_rows(table["rows"])
         print()
+    recipe, domain = read_facts(folder)
     if report.is_file():
-        print(f"report    {report}     (open it: the teacher and the student side by side)")
-    print(f"next      limbeck sample {folder} -n 64 -o samples.png")
+        hint = "the teacher and the student side by side" if recipe.get("teacher") else "samples, curves, costs"
+        print(f"report    {report}     (open it: {hint})")
+    from limbeck.report.story import next_commands
+
+    print(f"next      {next_commands(folder, recipe, domain)[0]}")
     if again:
         print(f"          {again} train.lr=1e-4 --out {folder}_2      limbeck list objectives")
+
+
+def read_facts(folder: Path) -> tuple[dict[str, Any], str]:
+    """Recipe and domain of a run, without building anything."""
+    from limbeck.report.reading import read
+
+    record = read(folder)
+    return dict(record.recipe), str(record.run.get("domain", ""))
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:
@@ -218,7 +230,8 @@ def sample_command(
     if out is None and condition is None and found.writes:
         print_texts(found, n or 1, prompt, seed, steps)
         return
-    samples = found.sample(n or (1 if prompt is not None else 64), cond=condition, seed=seed, steps=steps, prompt=prompt)
+    count = n or (1 if prompt is not None else 64)
+    samples = found.sample(count, cond=condition, seed=seed, steps=steps, prompt=prompt)
     out = out or Path("samples.png")
     if out.suffix == ".txt" and found.writes:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -233,10 +246,10 @@ def print_texts(run: Any, n: int, prompt: str | None, seed: int, steps: int | No
     if not run.streams:
         print("\n".join(separated(run.sample(n, seed=seed, steps=steps, prompt=prompt).seen())))
         return
-    for number in range(n):
-        if number:
+    for which in range(n):
+        if which:
             print(RULE)
-        for k, piece in enumerate(run.stream(prompt, seed=seed, steps=steps, number=number)):
+        for k, piece in enumerate(run.stream(prompt, seed=seed, steps=steps, number=which)):
             if prompt is not None and k == 0:
                 print(prompt, end="")
             print(piece, end="", flush=True)
@@ -248,7 +261,7 @@ RULE = "-" * 8  # between texts
 
 def separated(texts: list[str]) -> list[str]:
     """Texts with a rule between each two."""
-    return [line for number, text in enumerate(texts) for line in ([RULE] if number else []) + [text]]
+    return [line for which, text in enumerate(texts) for line in ([RULE] if which else []) + [text]]
 
 
 def evaluate_command(run: RunArgument, as_json: Json = False) -> None:

@@ -184,6 +184,7 @@ class _Training:
         if not self.lines.complete:
             self._say("  metrics.jsonl is shorter than when the checkpoint was saved: earlier lines are lost")
         self.record.start(self.recipe, self.place.world)
+        self.record.content["domain"] = self.built.space.domain
         event = "resumed" if self.resume and self.step else "started"
         self.record.happened(event, self.step, "running", **({"changes": self.changes} if self.changes else {}))
 

@@ -1,15 +1,18 @@
 """The report of a run: one HTML file that opens from disk, needs nothing beside it, and is worth looking at."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from limbeck.report.alarms import CHECKS, alarms
 from limbeck.report.curves import charts
+from limbeck.report.panels import Section, sections
 from limbeck.report.pictures import fragment, frames
 from limbeck.report.reading import Record, read
 from limbeck.report.story import (
     STATUS,
+    equal_start,
     facts,
     following,
     history,
@@ -35,7 +38,7 @@ def write(run: Any) -> Path:
     Works at any time: while the run goes on, after it was interrupted, before its first evaluation.
     """
     path = Path(getattr(run, "path", run))
-    page = render(read(path))
+    page = render(read(path), _panels(run, path))
     target = path / "report.html"
     aside = target.with_name("report.html.part")
     aside.write_text(page, encoding="utf-8")
@@ -43,7 +46,20 @@ def write(run: Any) -> Path:
     return target
 
 
-def render(record: Record) -> str:
+def _panels(run: Any, path: Path) -> list[Section]:
+    """Sections of plugins; none for a folder that holds no recipe."""
+    from limbeck.registry import registry
+
+    if not registry.components("panel") or not (path / "recipe.yaml").is_file():
+        return []
+    if not hasattr(run, "recipe"):
+        from limbeck.run import Run
+
+        run = Run(path)
+    return sections(run)
+
+
+def render(record: Record, panels: Sequence[Section] = ()) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -67,6 +83,8 @@ def render(record: Record) -> str:
         sentence=sentence(record),
         tiles=tiles(record),
         pictures=_compared(record, grids),
+        panels=panels,
+        start=equal_start(record),
         header=header,
         rows=rows,
         frames=grids,
@@ -91,7 +109,7 @@ def _compared(record: Record, grids: list) -> list[dict[str, Any]]:
             continue
         row = rows.get(role, {})
         evaluations = row.get("evaluations")
-        cost = f"{evaluations} evaluation{'s' if evaluations != 1 else ''} per sample" if evaluations else ""
+        cost = f"{evaluations:,} evaluation{'s' if evaluations != 1 else ''} per sample" if evaluations else ""
         if role == "student" and not record.has_teacher:
             heading = "model"
         found.append({"role": role, "heading": heading if role != "teacher_cut" else row.get("name", heading),

@@ -1,4 +1,5 @@
-"""Saved samples as fragments of the page: data URIs of their PNG, or what the domain's own view makes of them."""
+"""Saved samples as fragments of the page: the fragment that the run kept, a data URI of their PNG, or what the domain's
+own view makes of them."""
 
 import base64
 import re
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-STILL = ("pixels", "vector", "")  # domains whose PNG says everything; others (sound, clips, meshes) ask their view
+STILL = ("pixels", "renders", "vector", "")  # domains whose PNG says everything; others ask their view
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,10 @@ class Frame:
 
 
 def fragment(stem: Path, label: str) -> Markup | None:
-    """What is saved at `stem`.safetensors / .png, as HTML. None when nothing is there."""
-    tensors, image = stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".png")
+    """What is saved at `stem`.html / .png / .safetensors, as HTML. None when nothing is there."""
+    kept, image, tensors = (stem.with_name(stem.name + suffix) for suffix in (".html", ".png", ".safetensors"))
+    if kept.exists():
+        return Markup(kept.read_text(encoding="utf-8"))
     domain = _domain(tensors)
     if tensors.exists() and (domain not in STILL or not image.exists()):
         shown = _viewed(tensors, domain or "vector")
@@ -60,7 +63,7 @@ def frames(folder: Path, limit: int = 24) -> list[Frame]:
     stems: dict[int, Path] = {}
     for path in folder.glob("step-*.*"):
         match = re.fullmatch(r"step-(\d+)", path.stem)
-        if match and path.suffix in (".png", ".safetensors"):
+        if match and path.suffix in (".html", ".png", ".safetensors"):
             stems[int(match[1])] = path.with_suffix("")
     steps = sorted(stems)
     if len(steps) > limit:

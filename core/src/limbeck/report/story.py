@@ -104,33 +104,77 @@ def sentence(record: Record) -> str:
             steps = record.block("sampling").get("steps")
             text += f" that samples in {steps} step{'s' if steps != 1 else ''}" if steps else ""
             return text + _latest(record, primary) + "."
-        calls = student["evaluations"]
-        text += f" that needs {number(calls)} network evaluation{'s' if calls != 1 else ''} per sample"
-        master = rows.get("teacher")
-        if master is None:
-            return text + "."
-        text += f" instead of {number(master['evaluations'])}"
-        cheapest = rows.get("teacher_fewest", master)
-        speed = ratio(cheapest, student, "ms_per_sample")
-        if speed:
-            text += f", {speed} times faster"
-            text += f" than the teacher in {number(cheapest['evaluations'])}" if cheapest is not master else ""
-        if primary:
-            text += f", with {spoken(primary)} {number(student['metrics'].get(primary))} against the teacher's "
-            text += number(master["metrics"].get(primary))
-        return text + "."
+        return text + _cost_of(rows) + _quality(rows, primary) + "."
     data = record.block("data").get("use", "data")
     verb = "was trained" if record.status == "finished" else "is being trained"
     text = f"A model ({generator}) {verb} from scratch on {data} with {objective}"
     if student is None:
         return text + _latest(record, primary) + "."
-    text += f"; it samples in {number(student['evaluations'])} network evaluations"
-    if primary:
-        text += f" with {spoken(primary)} {number(student['metrics'].get(primary))}"
-        floor = rows.get("floor")
-        if floor is not None:
-            text += f" (real held-out data: {number(floor['metrics'].get(primary))})"
+    calls = student["evaluations"]
+    text += f"; it samples in {number(calls)} network evaluation{'s' if calls != 1 else ''}" if calls else ""
+    value, floor = _value(rows, "student", primary), _value(rows, "floor", primary)
+    if primary and value is not None:
+        text += f"{' with' if calls else '; its'} {spoken(primary)} {'' if calls else 'is '}{number(value)}"
+        text += f" (real held-out data: {number(floor)})" if floor is not None else ""
     return text + "."
+
+
+def _value(rows: Mapping[str, Mapping[str, Any]], role: str, key: str | None) -> float | None:
+    value = rows.get(role, {}).get("metrics", {}).get(key)
+    return value if isinstance(value, int | float) else None
+
+
+def _cost_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a sample of the student costs, beside one of the teacher where the two can be compared."""
+    student, master = rows["student"], rows.get("teacher", {})
+    calls, full = student["evaluations"], master.get("evaluations")
+    if not calls:  # a scene: nothing is evaluated to look at it
+        spent = student.get("ms_per_sample")
+        return f" that renders a view in {number(spent)} ms" if spent else ""
+    cheapest = rows.get("teacher_fewest", master)
+    speed = ratio(cheapest, student, "ms_per_sample")
+    if full is not None and full <= calls:  # token by token, both of them
+        return f" that is {speed} times faster" if speed and float(speed.replace(",", "")) >= 1.05 else ""
+    text = f" that needs {number(calls)} network evaluation{'s' if calls != 1 else ''} per sample"
+    if full is None:
+        return text
+    text += f" instead of {number(full)}"
+    if speed:
+        text += f", {speed} times faster"
+        text += f" than the teacher in {number(cheapest['evaluations'])}" if cheapest is not master else ""
+    return text
+
+
+def _quality(rows: Mapping[str, Mapping[str, Any]], primary: str | None) -> str:
+    """The primary metric of the student, and the teacher's if it has one."""
+    if primary is None or "student" not in rows:
+        return ""
+    if "teacher" not in rows and _value(rows, "student", primary) is None:
+        return ""
+    master = _value(rows, "teacher", primary)
+    text = f", with {spoken(primary)} {number(_value(rows, 'student', primary))}"
+    return text + (f" against the teacher's {number(master)}" if master is not None else "")
+
+
+def equal_start(record: Record) -> dict[str, str]:
+    """What samples that are laid side by side have in common: noise, cameras, or the beginning of a text."""
+    shared = {
+        "tokens": ("the same seed and beginning", "the same seed and beginnings"),
+        "renders": ("the same cameras", "the same cameras"),
+    }.get(str(record.run.get("domain")))
+    if shared is None:
+        return {
+            "both": "Teacher and student start from the same noise under the same conditions: compare them place by "
+            "place.",
+            "real": "Real data has no noise to start from, but the conditions are the same.",
+            "over_time": "The same noise and conditions at every step",
+        }
+    one, many = shared
+    return {
+        "both": f"Teacher and student are shown with {one} in every place.",
+        "real": "Real data stands beside it for comparison.",
+        "over_time": f"{many[0].upper()}{many[1:]} at every step",
+    }
 
 
 def _latest(record: Record, primary: str | None) -> str:
@@ -158,26 +202,32 @@ def gap_closed(record: Record) -> float | None:
     full, cut, student = (rows[role]["metrics"].get(primary) for role in ("teacher", "teacher_cut", "student"))
     if None in (full, cut, student) or cut == full:
         return None
+    if (cut < full) is (record.table.get("better", {}).get(primary, "lower") == "lower"):
+        return None  # a teacher that is better when cut short leaves no gap to close
     return (cut - student) / (cut - full)
 
 
 def tiles(record: Record) -> list[Tile]:
     rows, primary = record.rows(), primary_metric(record)
-    student, teacher, floor = rows.get("student"), rows.get("teacher"), rows.get("floor")
+    student, teacher = rows.get("student"), rows.get("teacher")
     found = []
     if student is not None:
-        note = f"teacher: {number(teacher['evaluations'])}" if teacher else ""
-        found.append(Tile("network evaluations per sample", number(student["evaluations"]), note))
+        looked_at = not student["evaluations"]  # a scene
+        if not looked_at:
+            note = f"teacher: {number(teacher['evaluations'])}" if teacher else ""
+            found.append(Tile("network evaluations per sample", number(student["evaluations"]), note))
         against = rows.get("teacher_fewest", teacher)
         speed = ratio(against, student, "ms_per_sample") if against else ""
         if student.get("ms_per_sample"):
             note = ""
-            if against and speed:
+            if against and speed and not looked_at:
                 note = f"{speed} times faster than the teacher in {number(against['evaluations'])}"
-            found.append(Tile("milliseconds per sample", number(student["ms_per_sample"]), note))
+            found.append(
+                Tile(f"milliseconds per {'view' if looked_at else 'sample'}", number(student["ms_per_sample"]), note)
+            )
         if primary:
-            notes = [f"teacher: {number(teacher['metrics'].get(primary))}"] if teacher else []
-            notes += [f"real data: {number(floor['metrics'].get(primary))}"] if floor else []
+            told = (("teacher", _value(rows, "teacher", primary)), ("real data", _value(rows, "floor", primary)))
+            notes = [f"{who}: {number(value)}" for who, value in told if value is not None]
             arrow = {"lower": " ↓", "higher": " ↑"}.get(record.table.get("better", {}).get(primary, ""), "")
             found.append(Tile(spoken(primary) + arrow, number(student["metrics"].get(primary)), ", ".join(notes)))
     closed = gap_closed(record)
@@ -252,7 +302,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
     if seed is not None and "seed" not in record.run:
         found.append(("seed", str(seed)))
     for key, value in record.run.items():
-        if key in ("history", "status", "command", "name", "step", "python"):
+        if key in ("history", "status", "command", "name", "step", "python", "domain"):
             continue
         found.extend(_flat(spoken(str(key)), value))
     seconds = max((line.get("seconds") or 0 for line in record.timings), default=0)
@@ -307,4 +357,29 @@ def place(record: Record) -> str:
 
 
 def following(record: Record) -> str:
-    return f"limbeck sample {place(record)} -n 64 -o samples.png\nlimbeck export {place(record)} exported/ --to torch"
+    """What to do with the run next: two commands."""
+    return "\n".join(next_commands(place(record), record.recipe, str(record.run.get("domain", ""))))
+
+
+def next_commands(folder: Any, recipe: Mapping[str, Any], domain: str) -> list[str]:
+    """How to sample a run and how to export it, as its modality does."""
+    generator = recipe.get("generator")
+    use = generator.get("use", "") if isinstance(generator, Mapping) else str(generator or "")
+    look = {"tokens": '--prompt "..."', "renders": "-n 24 -o orbit.gif"}.get(domain, "-n 64 -o samples.png")
+    return [f"limbeck sample {folder} {look}", f"limbeck export {folder} exported/ --to {exporter_for(use)}"]
+
+
+def exporter_for(generator: str) -> str:
+    """The first exporter of the generator's modality, or core's own: a program for denoisers, else the weights."""
+    from limbeck.errors import LimbeckError
+    from limbeck.registry import registry
+
+    try:
+        component = registry.find("generator", generator).component
+    except LimbeckError:
+        return "torch"
+    if component.modality != "any":
+        for entry in registry.components("exporter", component.modality):
+            if entry.component.modality == component.modality:
+                return entry.component.name
+    return "torch" if {"gaussian", "denoiser"} <= component.can or not component.can else "safetensors"

@@ -52,6 +52,15 @@ _COMPONENTS = [
         can=_DENOISER,
     ),
     Component(
+        "teacher",
+        "oracle",
+        f"{_PACKAGE}.oracle:OracleViews",
+        summary="closed-form teacher: a Gaussian around the true render of a known mesh, from every side",
+        options=f"{_PACKAGE}.oracle_options:OracleOptions",
+        modality="3d",
+        can={"gaussian", "denoiser", "trainable_copy", "null_condition"},
+    ),
+    Component(
         "generator",
         "views",
         f"{_PACKAGE}.teacher:views_generator",

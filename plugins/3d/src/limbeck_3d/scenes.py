@@ -118,7 +118,7 @@ class Particles(Scene):
                     raise NonFinite(
                         f"scene {type(self).__name__}: {bad:,} of {parameter.numel():,} values of '{name}' are not "
                         "finite. Lower the learning rate or the guidance scale, clip gradients "
-                        "(train.grad_clip), or resume from an earlier checkpoint"
+                        "(train.clip=1.0), or resume from an earlier checkpoint"
                     )
 
 

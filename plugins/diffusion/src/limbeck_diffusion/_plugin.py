@@ -259,6 +259,19 @@ _TOKEN_SAMPLERS = [
 ]
 
 
+_TOKEN_SAMPLERS.append(
+    Component(
+        "sampler",
+        "one_call",
+        f"{_PACKAGE}.token_calls:OneCall",
+        summary="all tokens of a sequence from one call, as dmd2 trains its students on tokens",
+        options=f"{_OPTIONS}:OneCallOptions",
+        reference="Zhu et al. 2025 (Di[M]O)",
+        details={"evaluations": "1", "order": "-"},
+    )
+)
+
+
 @hookimpl
 def components():
     return [*_OBJECTIVES, *_SOURCES, *_SAMPLERS, *_TOKEN_SAMPLERS]

@@ -102,7 +102,7 @@ class FieldObjective(Objective):
         if kind == "scene":
             return {"use": "orbit"}
         if kind == "tokens":
-            return {"use": "ancestral", "steps": 1}
+            return {"use": "one_call", "steps": 1, "random_tokens": getattr(self.options, "random_tokens", 0.0)}
         return {"use": "multistep", "steps": self.options.steps}
 
     # --- samples and their gradients ---

@@ -102,6 +102,16 @@ class MultistepOptions(Options):
         return times
 
 
+class OneCallOptions(Options):
+    """All tokens of a sequence from one call."""
+
+    random_tokens: float = Field(
+        0.4, ge=0, le=1, description="share of an all-mask start that is random tokens: as the student was trained"
+    )
+    temperature: float = Field(1.0, ge=0, description="logits are divided by it; 0 takes the likeliest token")
+    top_p: float = Field(1.0, gt=0, le=1, description="keep the likeliest tokens that hold this share of the chance")
+
+
 # --- objectives ------------------------------------------------------------------------------------------------------
 
 
@@ -344,47 +354,6 @@ class ISMOptions(FieldOptions):
 
     def needs(self) -> Needs:
         return Needs(teacher={"null_condition"})
-
-
-class MDLMOptions(Options):
-    """Masked diffusion language modelling."""
-
-    t_range: tuple[float, float] = Field((1e-3, 1.0), description="times used")
-    antithetic: bool = Field(True, description="times of a batch spread evenly over their range")
-
-    @field_validator("t_range")
-    @classmethod
-    def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return check_range(value, "t_range")
-
-
-class SDTTOptions(Options):
-    """Self-distillation through time."""
-
-    divergence: Literal["kl_backward", "kl_forward", "tvd", "mse"] = Field(
-        "kl_backward", description="kl_backward is KL(student || target)"
-    )
-    teacher_steps: int = Field(1024, ge=1, description="steps of the teacher in the first round; dt is 1 / teacher_steps")
-    student_steps: int = Field(8, ge=1, description="steps of the student in the end")
-    sub_steps: int = Field(2, ge=2, description="teacher steps that one student step learns, m")
-    round_steps: int = Field(10_000, ge=1, description="training steps per round; then dt doubles")
-    teacher_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the student that is the next teacher; 0: none")
-    time: Literal["grid", "uniform"] = Field("grid", description="t at nodes of the student's grid, or anywhere")
-
-    @property
-    def rounds(self) -> int:
-        """Rounds until one student step is 1 / student_steps."""
-        return round(log2(self.teacher_steps / (self.sub_steps * self.student_steps))) + 1
-
-    @model_validator(mode="after")
-    def _whole_rounds(self) -> Self:
-        ratio = self.teacher_steps / (self.sub_steps * self.student_steps)
-        if ratio < 1 or 2 ** round(log2(ratio)) != ratio:
-            raise ValueError(
-                "teacher_steps must be sub_steps * student_steps times a power of two; got "
-                f"{self.teacher_steps}, {self.sub_steps} and {self.student_steps}"
-            )
-        return self
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------

@@ -62,6 +62,8 @@ def left_padded(rows: Sequence[Sequence[int]], pad: int, device: Any = None) -> 
 class Texts(Picture):
     """Texts to read: saved as .txt (or, for grids, as a page of them in .png), shown as a list of quotations."""
 
+    still = False
+
     def __init__(self, texts: Sequence[str], captions: Sequence[str] | None = None):
         self.texts = list(texts)
         self.captions = list(captions) if captions is not None else None

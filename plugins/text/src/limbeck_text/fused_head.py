@@ -19,8 +19,10 @@ from limbeck_text.divergences import FLOOR, Divergence, log_probs
 from limbeck_text.head import Head
 
 WORKING_COPIES = 8  # tensors (tokens of a chunk, V) that are there at once, at most
-MEBIBYTES = {"cpu": 512}  # for all of them together; small chunks stay in caches, on a GPU they starve it
-MEBIBYTES_ELSEWHERE = 4096
+# Working memory of a chunk in MiB. A GPU wants large products; on a CPU 128 tokens are enough for those, and everything
+# element by element goes twice as fast while it stays in the caches.
+ON_CPU, CACHED, FEW_TOKENS = 512, 16, 128
+ELSEWHERE = 4096
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,10 @@ def vocabulary_loss(
         flat = flat[kept]
         teacher_flat, labels, weight = (None if x is None else x[kept] for x in (teacher_flat, labels, weight))
     count = len(flat)
-    amount = 1.0 / max(count, 1) if reduction == "mean" else 1.0
     task = _Task(
         head=head.detach(), teacher_hidden=teacher_flat, teacher_head=teacher_head, divergence=divergence, labels=labels,
-        temperature=temperature, soft_weight=soft_weight * amount, hard_weight=hard_weight * amount, weight=weight,
-        chunk=chunk or chunk_size(head.vocab, flat),
+        temperature=temperature, soft_weight=soft_weight, hard_weight=hard_weight, weight=weight,
+        amount=1.0 / max(count, 1) if reduction == "mean" else 1.0, chunk=chunk or chunk_size(head.vocab, flat),
     )  # fmt: skip
     value, soft, hard = _FusedHead.apply(flat, head.weight, head.bias, task, torch.is_grad_enabled())
     return VocabularyLoss(
@@ -97,8 +98,13 @@ def vocabulary_loss(
 def chunk_size(vocab: int, hidden: Tensor) -> int:
     """How many tokens at a time keep the working memory within bounds: a function of V and the device."""
     size = 8 if hidden.dtype == torch.float64 else 4
-    budget = MEBIBYTES.get(hidden.device.type, MEBIBYTES_ELSEWHERE) * 2**20
-    return max(1, budget // (WORKING_COPIES * vocab * size))
+
+    def tokens_in(mebibytes: int) -> int:
+        return max(1, mebibytes * 2**20 // (WORKING_COPIES * vocab * size))
+
+    if hidden.device.type != "cpu":
+        return tokens_in(ELSEWHERE)
+    return min(tokens_in(ON_CPU), max(tokens_in(CACHED), FEW_TOKENS))
 
 
 def _spread(values: Tensor | None, kept: Tensor | None, leading: torch.Size) -> Tensor | None:
@@ -141,6 +147,7 @@ class _Task:
     soft_weight: float
     hard_weight: float
     weight: Tensor | None
+    amount: float  # what the sum over tokens is multiplied by, last of all: half-precision gradients keep their size
     chunk: int
 
     def token_losses(self, projected: Tensor, rows: slice, teacher: "_Product | None") -> tuple[Any, Any]:
@@ -218,15 +225,17 @@ class _FusedHead(torch.autograd.Function):
                         kept[rows] = chunk_values.detach()
                 del projected, chunk_soft, chunk_hard, total
         ctx.gradients, ctx.dtypes = gradients, (hidden.dtype, weight.dtype, None if bias is None else bias.dtype)
+        ctx.amount = task.amount
         ctx.mark_non_differentiable(*(x for x in (soft, hard) if x is not None))
-        return value, soft, hard
+        return value * task.amount, soft, hard
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor, *_: Any):
-        scaled = (
+        slope = slope * ctx.amount
+        scaled = [
             None if g is None else (g * slope).to(dtype) for g, dtype in zip(ctx.gradients, ctx.dtypes, strict=True)
-        )
+        ]
         return *scaled, None, None
 
 

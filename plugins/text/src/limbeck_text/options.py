@@ -143,7 +143,7 @@ class VocabularyLossOptions(Options):
     """The loss over the vocabulary, which never holds the logits of a whole batch."""
 
     chunk: int | None = Field(
-        None, ge=1, description="tokens whose logits are held at a time; null: as many as fit 512 MiB (GPU: 4 GiB)"
+        None, ge=1, description="tokens whose logits are held at a time; null: as suits the vocabulary and the device"
     )
 
 

@@ -1,0 +1,190 @@
+"""From a field to a mesh: where the surface lies, which pieces are floaters, and what a field without a surface gets.
+
+World and meshes share one convention: right-handed, +y up, the front looks along +z; the scene lies in [-1, 1]^3.
+Letters: N cells per side, V vertices, F faces.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.errors import LimbeckError, NonFinite
+from limbeck_3d.compositing import opacity
+from limbeck_3d.scenes import FieldGrid, FieldScene
+from limbeck_3d.volume import trilinear
+
+FULL = 0.9  # a field is full when more than this share of its cells is opaque
+EMPTY_CURE = (
+    "Raise the guidance scale, start with a denser ball (generator.blob_density), lower the weights of opacity and "
+    "sparsity, or mesh what there is with a lower threshold"
+)
+FULL_CURE = (
+    "Give the scene random backgrounds, weigh generator.opacity or generator.border, lower the learning rate of "
+    "densities, or mesh with a higher threshold"
+)
+
+
+class SceneCollapsed(LimbeckError):
+    """A field with no surface: empty, or full to its faces."""
+
+
+@dataclass(frozen=True)
+class FieldState:
+    """What a field is like: `kind`, the largest density, the share of cells above the threshold, the share of cells on
+    the cube's faces above it, and a sentence."""
+
+    kind: Literal["good", "empty", "full"]
+    max_density: float
+    opaque: float
+    opaque_border: float
+    threshold: float
+
+    def __str__(self) -> str:
+        numbers = (
+            f"max density {self.max_density:.3g}, threshold {self.threshold:.3g}, "
+            f"{100 * self.opaque:.2g} % of the cells above it"
+        )
+        if self.kind == "empty":
+            return f"the field is empty: {numbers}. {EMPTY_CURE}"
+        if self.kind == "full":
+            return f"the field is full: {numbers}, {100 * self.opaque_border:.2g} % of those on its faces. {FULL_CURE}"
+        return f"the field has a surface: {numbers}"
+
+
+def default_threshold(cell: float) -> float:
+    """The density at which one cell of a length has alpha 1/2: log 2 / cell."""
+    return math.log(2) / cell
+
+
+def state_of(grid: FieldGrid, threshold: float | None = None) -> FieldState:
+    """Whether a field has a surface at a density (None: `default_threshold`). Raises NonFinite."""
+    if not bool(torch.isfinite(grid.density).all() and torch.isfinite(grid.color).all()):
+        raise NonFinite(
+            "the field has values that are not finite, so it has no surface. Export an earlier checkpoint, or train "
+            "again with a lower learning rate or train.clip=1.0"
+        )
+    level = default_threshold(grid.cell) if threshold is None else threshold
+    above = grid.density > level
+    faces = [above.select(axis, end) for axis in range(3) for end in (0, -1)]
+    share, on_faces = float(above.float().mean()), float(torch.stack(faces).float().mean())
+    kind: Literal["good", "empty", "full"] = "empty" if not bool(above.any()) else "full" if share > FULL else "good"
+    return FieldState(kind, float(grid.density.max()), share, on_faces, level)
+
+
+@dataclass(frozen=True)
+class Meshed:
+    """A mesh (trimesh.Trimesh with vertex colours) and what happened on the way: how many pieces there were, how many
+    of them were left out, and with how many faces."""
+
+    mesh: Any
+    state: FieldState
+    pieces: int
+    dropped_pieces: int
+    dropped_faces: int
+    warnings: tuple[str, ...] = field(default=())
+
+
+def mesh_field(grid: FieldGrid, threshold: float | None = None, floaters: float = 0.01) -> Meshed:
+    """The surface of a field.
+
+    Marching cubes runs on the opacity of cells, 1 - exp(-sigma h), a float field in which surfaces lie straighter
+    between empty and dense cells than in sigma itself; a layer of empty cells around it closes what touches the faces.
+    Vertices take the colour of the matter around them: colours interpolated with densities as weights.
+
+    Args:
+        threshold: density of the surface. None: where a cell has alpha 1/2.
+        floaters: pieces whose volume is less than this share of the largest one's are left out. 0 keeps all, 1 only
+            the largest.
+
+    Raises:
+        SceneCollapsed: the field is empty or full, or there is no face.
+    """
+    from skimage.measure import marching_cubes
+
+    state = state_of(grid, threshold)
+    if state.kind != "good":
+        raise SceneCollapsed(str(state))
+    cells, cell = grid.density.shape[-1], grid.cell
+    level = float(opacity(torch.tensor(state.threshold, dtype=torch.float64), torch.tensor(cell)))
+    alpha = opacity(grid.density.double(), torch.tensor(cell, dtype=torch.float64))
+    padded = np.pad(alpha.cpu().numpy(), 1)
+    places, faces, _, _ = marching_cubes(padded, level=level, gradient_direction="descent")
+    xyz = (places[:, ::-1] - 1) * cell - 1 + 0.5 * cell  # indices z, y, x of the padded grid -> the world
+    xyz = np.clip(xyz, -1, 1)
+    mesh = _trimesh(xyz, faces)
+    mesh, pieces, dropped_pieces, dropped_faces = without_floaters(mesh, floaters)
+    if not len(mesh.faces):
+        raise SceneCollapsed(f"marching cubes found no face: {state}. {EMPTY_CURE}")
+    mesh.visual.vertex_colors = _colors(grid, mesh.vertices)
+    said = []
+    if dropped_pieces:
+        said.append(f"left out {dropped_pieces} of {pieces} pieces ({dropped_faces} faces) as floaters")
+    if state.opaque_border > 0.02:
+        said.append(
+            f"the surface runs into the cube's faces ({100 * state.opaque_border:.0f} % of their cells are opaque); "
+            "generator.border keeps it inside"
+        )
+    return Meshed(mesh, state, pieces, dropped_pieces, dropped_faces, tuple(said))
+
+
+def scene_mesh(
+    scene: FieldScene, *, cells: int | None = None, particle: int = 0, threshold: float | None = None, floaters: float = 0.01
+) -> Any:
+    """The mesh of a scene, a trimesh.Trimesh: see `mesh_field`."""
+    return mesh_field(scene.field(cells, particle), threshold, floaters).mesh
+
+
+def without_floaters(mesh: Any, floaters: float) -> tuple[Any, int, int, int]:
+    """The mesh without its small pieces; how many pieces there were, how many are gone, and with how many faces.
+
+    Piece sizes are enclosed volumes; a cavity inside a piece (a piece turned inside out) has its own, and stays.
+    """
+    import trimesh
+
+    labels = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
+    pieces = int(labels.max()) + 1 if len(labels) else 0
+    if pieces <= 1 or floaters <= 0:
+        return mesh, pieces, 0, 0
+    corners = mesh.triangles
+    signed = np.einsum("fi,fi->f", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
+    volume = np.abs(np.bincount(labels, weights=signed, minlength=pieces))
+    kept = volume >= min(floaters, 1.0) * volume.max()
+    chosen = kept[labels]
+    left = mesh.submesh([np.flatnonzero(chosen)], append=True, repair=False)
+    return left, pieces, int((~kept).sum()), int((~chosen).sum())
+
+
+def _trimesh(vertices: Any, faces: Any) -> Any:
+    import trimesh
+
+    mesh = trimesh.Trimesh(vertices=vertices, faces=faces, process=False)
+    mesh.merge_vertices()
+    mesh.update_faces(mesh.nondegenerate_faces())
+    mesh.remove_unreferenced_vertices()
+    return mesh
+
+
+def _colors(grid: FieldGrid, vertices: Any) -> Any:
+    """Colours of vertices (V, 3), (V, 4) uint8, as they are on the screen (sRGB)."""
+    points = torch.as_tensor(np.ascontiguousarray(vertices), dtype=torch.float64)
+    density = grid.density.double().cpu() + 1e-9
+    stacked = torch.cat([density[None], density * grid.color.double().cpu()])
+    found = trilinear(stacked, points)
+    rgb = (found[1:] / found[0]).clamp(0, 1)
+    rgba = torch.cat([rgb, torch.ones_like(rgb[:1])]).T
+    return (255 * rgba).round().to(torch.uint8).numpy()
+
+
+def to_linear(srgb: Tensor) -> Tensor:
+    """Light of colours on the screen, in [0, 1] both (IEC 61966-2-1): what glTF wants in COLOR_0."""
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+__all__ = [
+    "FieldState", "Meshed", "SceneCollapsed", "default_threshold", "mesh_field", "scene_mesh", "state_of", "to_linear",
+    "without_floaters",
+]  # fmt: skip

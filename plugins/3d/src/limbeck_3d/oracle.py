@@ -1,0 +1,139 @@
+r"""A teacher of views that is exact: for every camera a Gaussian around the true render of a known mesh.
+
+    p(x0 | view) = N(render(view), v^2 I),      p(x0 | view, no prompt) = N(null(view), v^2 I)
+
+with the same v > 0, so that guidance of scale G is again such a teacher, of mean null + G (render - null). What an
+objective makes of it is known on paper, and a scene that it distils can be measured against the mesh: whatever fails
+here is not the fault of a learned teacher. Letters: B views, H W pixels.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.conditions import Conditions
+from limbeck.errors import LimbeckError
+from limbeck.interfaces import Prediction, Predictor, Teacher
+from limbeck.processes import GaussianProcess
+from limbeck.scenes import Cameras
+from limbeck_3d import solids
+from limbeck_3d.data import orbit_cameras, space
+from limbeck_3d.options import CameraOptions
+from limbeck_3d.oracle_options import OracleOptions
+from limbeck_3d.rasterise import Surface, over, rasterise
+from limbeck_3d.teacher import PROCESSES, SIGMA_DATA, ViewEmbedding
+from limbeck_diffusion.unet import UNet
+
+
+def gaussian_x0(process: GaussianProcess, xt: Tensor, t: Tensor, mean: Tensor, std: float) -> Tensor:
+    """E[x0 | xt] for x0 ~ N(mean, std^2): mean + alpha std^2 / (alpha^2 std^2 + sigma^2) (xt - alpha mean)."""
+    c = process.at(t, xt)
+    gain = c.alpha_t * std**2 / (c.alpha_t**2 * std**2 + c.sigma_t**2)
+    return mean + gain * (xt - c.alpha_t * mean)
+
+
+class OracleViews(Teacher):
+    """The teacher of this module. Conditions as those of `3d/views`: cameras, background, and text, whose words only
+    say whether there is a prompt at all (all zero: none).
+    """
+
+    Options = OracleOptions
+
+    def __init__(self, **options: Any):
+        super().__init__()
+        self.options = OracleOptions(**options)
+        o = self.options
+        self.process, self.space, self.std = PROCESSES[o.process](), space(o.size), o.std
+        self.surface: Surface = _surface(o)
+        self.average: Tensor | None = None
+        if o.null == "average":
+            seen = rasterise(self.surface, orbit_cameras(72, CameraOptions()), o.size)
+            # colour and coverage averaged over views; a background is put behind them when it is known
+            self.average = torch.cat([seen.colour, seen.alpha], dim=1).mean(0)
+        self._last: tuple[Conditions, Tensor] | None = None
+        self.freeze()
+
+    def means(self, cond: Any) -> Tensor:
+        """Mean of every row, (B, 3, H, W) float32: the true render, or the null mean where there is no prompt."""
+        if not isinstance(cond, Conditions):
+            raise LimbeckError(
+                f"the oracle of views needs cameras, background and text among its conditions; got {type(cond).__name__}"
+            )
+        if self._last is not None and self._last[0] == cond:
+            return self._last[1]
+        background, size = cond["background"].float(), self.options.size
+        mean = background[:, :, None, None].expand(-1, 3, size, size).clone()
+        asked = (cond["text"] != 0).any(dim=1)
+        if self.average is not None:
+            colour, alpha = self.average.to(mean).split([3, 1])
+            mean = over(colour.expand_as(mean), alpha.expand(len(mean), -1, -1, -1), background)
+        if bool(asked.any()):
+            some = cond[asked]
+            seen = rasterise(self.surface, Cameras.of(some.to("cpu")), size)
+            mean[asked] = over(seen.colour.to(mean), seen.alpha.to(mean), background[asked])
+        self._last = (cond, mean)
+        return mean
+
+    def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction:
+        return Prediction(x0_hat=gaussian_x0(self.process, xt, t, self.means(cond).to(xt), self.std))
+
+    def null(self, cond: Any) -> Any:
+        return cond.but(text=torch.zeros_like(cond["text"]))
+
+    def trainable_copy(self, mode: Literal["full", "lora"] = "full", **options: Any) -> "OracleCritic":
+        """The closed form with a small network added to it, which starts at zero: a critic."""
+        if mode != "full":
+            raise TypeError(f"the oracle of views has no weights to adapt, only mode 'full'; got {mode!r}")
+        return OracleCritic(self)
+
+
+class OracleCritic(Predictor):
+    """x0_hat = closed form + c(t) network(xt, t, cond): starts as the oracle and can learn another law of views."""
+
+    def __init__(self, oracle: OracleViews):
+        super().__init__()
+        self.process, self.space = oracle.process, oracle.space
+        self._oracle = [oracle]  # in a list: a frozen partner, no part of what is trained and saved
+        self.network = UNet(
+            self.space, channels=oracle.options.critic_channels, patch=2, embedding=64,
+            condition=lambda width: ViewEmbedding(width, 8),
+        )  # fmt: skip
+
+    def forward(
+        self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, features: Sequence[int] = ()
+    ) -> Prediction:
+        oracle, c = self._oracle[0], self.process.at(t, xt)
+        with torch.no_grad():
+            known = gaussian_x0(self.process, xt, t, oracle.means(cond).to(xt), oracle.std)
+        scale = torch.sqrt((c.alpha_t * SIGMA_DATA) ** 2 + c.sigma_t**2)
+        # the network sees what it has to correct: where the noised view differs from the known mean
+        out = self.network((xt - c.alpha_t * known) / scale, t / self.process.t_max, cond)
+        return Prediction(x0_hat=known + SIGMA_DATA * c.sigma_t / scale * out)
+
+    def null(self, cond: Any) -> Any:
+        return self._oracle[0].null(cond)
+
+    def trainable_copy(self, mode: Literal["full", "lora"] = "full", **options: Any) -> "OracleCritic":
+        if mode != "full":
+            raise TypeError(f"OracleCritic can only be copied in mode 'full'; got {mode!r}")
+        twin = OracleCritic(self._oracle[0])
+        twin.network = copy.deepcopy(self.network)
+        return twin.train().requires_grad_(True)
+
+
+def _surface(options: OracleOptions) -> Surface:
+    if not options.mesh:
+        return solids.surface(solids.build(options.prompt), options.prompt)
+    import trimesh
+
+    try:
+        mesh = trimesh.load(options.mesh, force="mesh")
+    except (OSError, ValueError) as error:
+        raise LimbeckError(f"the mesh {options.mesh} cannot be read: {error}") from error
+    return solids.surface(solids.fit(solids.checked(mesh, options.mesh)), options.mesh)
+
+
+__all__ = ["OracleCritic", "OracleViews", "gaussian_x0"]
