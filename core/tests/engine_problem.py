@@ -136,6 +136,41 @@ class Duel(Objective):
         self.seen = state["seen"].clone()
 
 
+class Adapted(Net):
+    """A frozen network with an adapter that learns, like a base with its low-rank additions."""
+
+    def __init__(self, width: int = 16, dropout: float = 0.0):
+        super().__init__(width, dropout)
+        self.requires_grad_(False)
+        self.adapter = nn.Linear(2, 2)
+
+    def forward(self, xt, t, cond=None, *, s=None, features=()):
+        return Prediction(x0_hat=self.adapter(super().forward(xt, t, cond).x0_hat))
+
+
+class Counted(Objective):
+    """Mean error over the coordinates that a random mask shows, as language models average over tokens."""
+
+    default_source = "tiny_rows"
+
+    def setup(self, generator, teacher=None, **named):
+        self.add_role("generator", generator)
+
+    def sampling(self):
+        return {"use": "tiny_once", "steps": 1}
+
+    def phases(self, step):
+        return [Phase("generator", ("generator",))]
+
+    def loss(self, phase, batch, rng):
+        shown = rng.uniform("shown", batch.x0.shape) < 0.4
+        z = rng.normal("z", batch.x0.shape)
+        error = (self.network("generator", phase)(z, torch.ones(len(z))).x0_hat - batch.x0).square()
+        count = shown.sum()
+        value = (error * shown).sum() / count.clamp_min(1)
+        return Loss(value, {"error": value.detach()}, count=count)
+
+
 class Spread(Metric):
     better = {"spread": "lower"}
 
@@ -146,6 +181,8 @@ class Spread(Metric):
 def components():
     return [
         Component("generator", "tiny_net", Net, can={"gaussian", "denoiser", "sampling"}),
+        Component("generator", "tiny_adapted", Adapted, can={"gaussian", "denoiser", "sampling"}),
+        Component("objective", "tiny_counted", Counted),
         Component("data", "tiny_points", Points, can={"samples"}),
         Component("source", "tiny_rows", Rows),
         Component("objective", "tiny_duel", Duel, needs=Duel.needs),

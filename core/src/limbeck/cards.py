@@ -96,6 +96,7 @@ class Card:
             "can": sorted(component.can),
             "details": dict(component.details),
             "reference": component.reference,
+            "example": dict(component.example) if component.example is not None else None,
             "target": component.target if isinstance(component.target, str) else repr(component.target),
             "options": options,
             "recipes": self.recipes() if component.kind != "recipe" else [],
@@ -114,6 +115,7 @@ class Card:
             **{f"needs of {role}": ", ".join(words) for role, words in card["needs"].items()},
             "can": ", ".join(card["can"]),
             **{key: str(value) for key, value in card["details"].items()},
+            "quick trial": ", ".join(f"{key}: {value}" for key, value in (card["example"] or {}).items()),
             "reference": card["reference"],
             "recipes": ", ".join(card["recipes"]),
         }

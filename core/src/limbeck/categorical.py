@@ -181,14 +181,18 @@ class MaskedProcess(CategoricalProcess):
         hidden = lifted * F.pad(p, (0, self.states - self.vocab)) + (1 - lifted) * mask
         return torch.where(xt.eq(self._mask).unsqueeze(-1), hidden, one_hot(xt, self.states, p.dtype))
 
-    def step(self, xt: Tensor, t: Tensor, s: Tensor, x0_probabilities: Tensor, u: Tensor) -> Tensor:
-        """A draw of x_s, (B, L): masks are lifted where u falls below the chance of it, and what is left of u then
-        chooses the token. Only lifted positions cost a sum over the vocabulary."""
+    def lifts(self, xt: Tensor, t: Tensor, s: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Which masks are lifted between t and s, (B, L): those where u falls below the chance of it. What is left of
+        u there, (N,), is uniform again and chooses the tokens."""
         alpha_t, alpha_s = self._at(t, 2, torch.float64), self._at(s, 2, torch.float64)
         chance = ((alpha_s - alpha_t) / torch.where(alpha_t < 1, 1 - alpha_t, 1.0)).expand(xt.shape)
         lifted = xt.eq(self._mask) & (u < chance)
-        tokens = draw(x0_probabilities[lifted], u.double()[lifted] / chance[lifted])
-        return xt.masked_scatter(lifted, tokens)
+        return lifted, u.double()[lifted] / chance[lifted]
+
+    def step(self, xt: Tensor, t: Tensor, s: Tensor, x0_probabilities: Tensor, u: Tensor) -> Tensor:
+        """A draw of x_s, (B, L). Only lifted positions cost a sum over the vocabulary."""
+        lifted, rest = self.lifts(xt, t, s, u)
+        return xt.masked_scatter(lifted, draw(x0_probabilities[lifted], rest))
 
     def nelbo_weight(self, t: Tensor) -> Tensor:
         """-d_alpha_t / (1 - alpha_t), the weight of a masked token's cross entropy in the bound, Sahoo et al. 2024

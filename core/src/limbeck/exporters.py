@@ -31,7 +31,7 @@ def export_torch(run: Any, directory: Path | str, *, overwrite: bool = False) ->
     `torch.export.load("student.pt2").module()(noise, labels, *renoise)` answers samples (B, *event) for any B, with
     plain torch. Every draw is an input, standard normal, so that nothing random is left inside.
     """
-    directory = _prepare(directory, overwrite)
+    directory = prepare(directory, overwrite)
     network, sampler, steps = _walked(run)
     cond = _example_conditions(run)
     sampling = _Sampling(network, sampler, steps, cond=cond)
@@ -52,7 +52,7 @@ def export_torch(run: Any, directory: Path | str, *, overwrite: bool = False) ->
 def export_safetensors(run: Any, directory: Path | str, *, overwrite: bool = False) -> list[Path]:
     """The student's weights as one safetensors file (its header repeats the config) and config.json: the recipe that
     builds the network, how it is sampled, versions, metrics."""
-    directory = _prepare(directory, overwrite)
+    directory = prepare(directory, overwrite)
     network, sampler, steps = _student(run)
     config = _config(run, network, sampler, steps)
     _save_weights(network, directory / WEIGHTS, config)
@@ -63,7 +63,8 @@ def export_safetensors(run: Any, directory: Path | str, *, overwrite: bool = Fal
 # --- what is exported ------------------------------------------------------------------------------------------------
 
 
-def _prepare(directory: Path | str, overwrite: bool) -> Path:
+def prepare(directory: Path | str, overwrite: bool = False) -> Path:
+    """The folder of an export, made if need be; RunExists when it holds something that was not to be overwritten."""
     directory = Path(directory)
     if directory.is_file():
         raise RunExists(f"{directory} is a file; an export needs a folder. Choose another name.")
@@ -262,11 +263,12 @@ def _config(run: Any, network: Any, sampler: Sampler | None, steps: int) -> dict
     recipe = run.recipe
     content = recipe.to_dict() if hasattr(recipe, "to_dict") else dict(recipe)
     process = getattr(network, "process", None)
+    lives_on = {"type": type(process).__name__, **getattr(process, "__dict__", {})} if process is not None else None
     return {
         "name": content.get("name") or Path(run.path).name,
         "limbeck": __version__,
         "space": {"event": list(network.space.event), "domain": network.space.domain},
-        "process": {"type": type(process).__name__, **getattr(process, "__dict__", {})} if process is not None else None,
+        "process": lives_on,
         "sampling": _sampling(sampler, steps) if sampler is not None else None,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "metrics": _metrics(run),
@@ -324,7 +326,18 @@ def _card(run: Any, config: Mapping[str, Any]) -> str:
         f"`{WEIGHTS}` holds the weights alone, `{CONFIG}` the recipe that builds the network. "
         f"Exported with torch {config['torch']}.",
         "",
-        *_metric_table(config["metrics"]),
+        *about(run),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def about(run: Any) -> list[str]:
+    """The lines that end every model card: metrics, licences, the recipe."""
+    recipe = run.recipe
+    content = recipe.to_dict() if hasattr(recipe, "to_dict") else dict(recipe)
+    teacher, data = (content.get("teacher") or {}).get("use"), (content.get("data") or {}).get("use")
+    return [
+        *_metric_table(_metrics(run)),
         "## Licence",
         "",
         _licence(run, teacher, data),
@@ -332,10 +345,9 @@ def _card(run: Any, config: Mapping[str, Any]) -> str:
         "## Recipe",
         "",
         "```yaml",
-        _yaml(recipe).rstrip(),
+        _yaml(content).rstrip(),
         "```",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _call(inputs: list[dict[str, Any]]) -> list[str]:

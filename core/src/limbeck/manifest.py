@@ -13,6 +13,7 @@ A plugin's entry point (group `limbeck.plugins`) names a light module that holds
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pluggy
 
@@ -108,6 +109,8 @@ class Component:
         reference: paper, or where it was first described.
         details: free facts shown by `limbeck show` (formula, cost, where it fails).
         extra: pip extra that brings its heavy dependency, for the error message.
+        example: options for a quick trial, where the defaults take long: the conformance kit builds the component with
+            them. None: it cannot be built without something that nobody has by default (a model to download).
     """
 
     kind: str
@@ -121,6 +124,7 @@ class Component:
     reference: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
+    example: Mapping[str, Any] | None = field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "can", frozenset(self.can))

@@ -56,6 +56,7 @@ def partners(registry: Any, objective: Any, modality: str | None = None) -> Iter
             for role in ("teacher", "data")
         ]
         teachers = [e for e in home[0] if related(generator.component, e.component)] if asks.teacher else []
+        teachers.sort(key=lambda e: e.component.name != generator.component.name)  # its own namesake first
         for teacher in teachers or [None]:
             for data in home[1] or [None]:
                 yield Partners(generator, teacher, data)

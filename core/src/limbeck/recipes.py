@@ -272,10 +272,21 @@ def load(
     draft.data.setdefault("name", name)
     generator = draft.data.get("generator")
     if isinstance(generator, dict) and generator.get("init") is None:
-        generator["init"] = "teacher" if draft.data.get("teacher") is not None else "random"
+        copies = draft.data.get("teacher") is not None and not _renders(generator.get("use"))
+        generator["init"] = "teacher" if copies else "random"
     draft.set_aside_objects()
     made = _validate(draft)
     return _check(made) if check else made
+
+
+def _renders(use: Any) -> bool:
+    """Whether a generator is a scene: no teacher's network could be its start."""
+    from limbeck.registry import registry
+
+    try:
+        return "renders" in registry.find("generator", str(use)).component.can
+    except LimbeckError:
+        return False
 
 
 def variant(recipe: Recipe, objective: str, overrides: Iterable[str] = (), name: str | None = None) -> Recipe:
@@ -411,7 +422,11 @@ def _options(recipe: Recipe, path: YamlPath, kind: str, block: Block, resolve: b
 def _check_abilities(recipe: Recipe, entries: Mapping[str, Any]) -> None:
     from limbeck.registry import registry
 
-    objective = entries.get("objective")
+    objective, generator = entries.get("objective"), entries.get("generator")
+    if generator is not None and recipe.generator.init == "teacher" and "renders" in generator.component.can:
+        where = recipe.where(("generator", "init"))
+        message = f"{generator.qualified!r} is a scene, and a teacher's network is no start for it. Use init: random"
+        raise RecipeError(_at(where, "generator.init", message))
     if objective is None:
         return
     roles = ("generator", "teacher", "data")

@@ -126,7 +126,7 @@ def test_silhouettes_are_those_of_the_volume_renderer():
     z, y, x = torch.meshgrid(line, line, line, indexing="ij")
     inside = (x.abs() < half) & (y.abs() < 0.5 * half) & (z.abs() < 0.75 * half)
     with torch.no_grad():
-        scene.density.copy_(torch.where(inside, 1.2, -50.0)[None])  # 4 per unit: half a cell of haze hardly shows
+        scene.density.copy_(torch.where(inside, 1.2, -50.0)[None])  # some 15 per unit: a thin haze around
     mesh = trimesh.creation.box([2 * half, half, 1.5 * half])
     where = cameras([0.0, 40.0, 130.0, 250.0], [0.0, 30.0, -15.0, 70.0])
     cond = Conditions(azimuth=where.azimuth, elevation=where.elevation, distance=where.distance, fov=where.fov)

@@ -40,7 +40,7 @@ def test_a_scene_renders_a_row_per_camera_and_learns_from_every_pixel(name):
     assert scene.space.event == (3, 8, 8) and scene.space.domain == "renders"
     out = scene(views(3))
     assert out.image.shape == (3, 3, 8, 8) and out.alpha.shape == (3, 1, 8, 8)
-    assert 0 <= float(out.alpha.detach().min()) and float(out.alpha.detach().max()) <= 1
+    assert float(out.alpha.detach().min()) >= 0 and float(out.alpha.detach().max()) <= 1
     out.image.square().sum().backward()
     gradients = [float(p.grad.abs().sum()) for p in scene.parameters() if p.grad is not None]
     assert len(gradients) >= 1 and max(gradients) > 0

@@ -13,6 +13,7 @@ from limbeck_3d.splats import (
     covariances,
     density_amplitude,
     density_at,
+    density_grid,
     project,
     rotation,
     splat,
@@ -190,6 +191,18 @@ def test_splats_and_volumes_agree_on_two_coloured_balls():
     assert float(image.std(dim=(2, 3)).min()) > 0.01  # there is something to see in every channel
     # law of opacity (0.015 at o = 0.3) and perspective: they stand at 0.925 and 1.075 of the distance
     torch.testing.assert_close(other, image, rtol=0, atol=0.02)
+
+
+def test_the_grid_holds_the_densities_of_its_points():
+    gaussians = some(6)
+    density, color = density_grid(gaussians, 20)
+    line = (torch.arange(20, dtype=F64) + 0.5) / 10 - 1
+    z, y, x = torch.meshgrid(line, line, line, indexing="ij")
+    there, colored = density_at(gaussians, torch.stack([x, y, z], dim=-1).reshape(-1, 3))
+    torch.testing.assert_close(density.flatten(), there, rtol=1e-3, atol=1e-3)
+    assert float(there.max()) > 5
+    thick = there > 1
+    torch.testing.assert_close(color.flatten(1)[:, thick], colored[:, thick], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.gpu

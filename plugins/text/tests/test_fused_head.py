@@ -20,12 +20,16 @@ def parts(dtype=torch.float64, *, soft_cap=None, scale=1.0, bias=True):
         bias=draw(V, seed=2, dtype=dtype).requires_grad_(True) if bias else None,
         soft_cap=soft_cap, scale=scale,
     )  # fmt: skip
-    teacher = Head(weight=draw(V, H_TEACHER, seed=3, dtype=dtype), bias=draw(V, seed=4, dtype=dtype), soft_cap=3.0, scale=0.7)
+    teacher = Head(
+        weight=draw(V, H_TEACHER, seed=3, dtype=dtype), bias=draw(V, seed=4, dtype=dtype), soft_cap=3.0, scale=0.7
+    )
     hidden = draw(N, H, seed=5, dtype=dtype).requires_grad_(True)
     return hidden, student, draw(N, H_TEACHER, seed=6, dtype=dtype), teacher, torch.arange(N) % V
 
 
-def dense(hidden, head, divergence, teacher_hidden, teacher_head, labels, *, temperature, soft_weight, hard_weight, weight):
+def dense(
+    hidden, head, divergence, teacher_hidden, teacher_head, labels, *, temperature, soft_weight, hard_weight, weight
+):
     """The same loss as one would write it down: all logits at once."""
     z = hidden @ head.weight.T * head.scale + (0 if head.bias is None else head.bias * head.scale)
     z = z if head.soft_cap is None else head.soft_cap * torch.tanh(z / head.soft_cap)
@@ -99,7 +103,9 @@ def test_masked_tokens_are_never_computed_with_and_do_not_count():
     alone = vocabulary_loss(hidden[mask], head, teacher_hidden=teacher_hidden[mask], labels=labels[mask], **asked)
     torch.testing.assert_close(found.value, alone.value)
     assert found.count == mask.sum() and found.value > 0.1
-    assert torch.equal(found.soft[mask], alone.soft) and (found.soft[~mask] == 0).all() and (found.hard[~mask] == 0).all()
+    assert (
+        torch.equal(found.soft[mask], alone.soft) and (found.soft[~mask] == 0).all() and (found.hard[~mask] == 0).all()
+    )
     (gradient,) = torch.autograd.grad(found.value, hidden)
     assert (gradient[~mask] == 0).all() and (gradient[mask].abs().sum(-1) > 0).all()
 
@@ -200,4 +206,24 @@ def test_wrong_use_is_refused_with_the_cure():
     with pytest.raises(ValueError, match="teacher's head has 14 tokens and the student's 11. Cut both"):
         vocabulary_loss(hidden, head, divergence=forward_kl, teacher_hidden=teacher_hidden, teacher_head=larger)
     with pytest.raises(ValueError, match=r"teacher_hidden is \(12, 5\) and hidden \(13, 6\)"):
-        vocabulary_loss(hidden, head, divergence=forward_kl, teacher_hidden=teacher_hidden[1:], teacher_head=teacher_head)
+        vocabulary_loss(
+            hidden, head, divergence=forward_kl, teacher_hidden=teacher_hidden[1:], teacher_head=teacher_head
+        )
+
+
+@pytest.mark.parametrize("name", ["forward_kl", "reverse_kl", "generalized_jsd"])
+def test_a_token_that_both_heads_rule_out_adds_nothing_and_no_nan(name):
+    hidden, head, teacher_hidden, teacher_head, _ = parts()
+    ruled_out = torch.zeros(V, dtype=torch.float64)
+    ruled_out[3] = -float("inf")
+    kept = torch.arange(V) != 3
+    student = Head(weight=head.weight, bias=ruled_out)
+    teacher = Head(weight=teacher_head.weight, bias=ruled_out)
+    asked = {"divergence": token_divergence(name), "teacher_hidden": teacher_hidden}
+    found = vocabulary_loss(hidden, student, teacher_head=teacher, **asked)
+    without = vocabulary_loss(
+        hidden, Head(weight=head.weight[kept]), teacher_head=Head(weight=teacher_head.weight[kept]), **asked
+    )
+    torch.testing.assert_close(found.value, without.value, rtol=1e-12, atol=0)
+    gradient = torch.autograd.grad(found.value, head.weight)[0]
+    assert gradient.isfinite().all() and (gradient[3] == 0).all() and found.value > 0.1

@@ -218,7 +218,9 @@ def test_empty_completions_are_counted_and_a_batch_of_nothing_else_is_refused():
     full = loss_of(objective, Batch(x0=x0[[1, 3]]))
     assert loss.value.item() == pytest.approx(full.value.item(), abs=1e-12) and full.terms["empty_rows"] == 0
     nothing = Batch(x0=x0, loss_mask=torch.zeros_like(learned))
-    with pytest.raises(LimbeckError, match="none of the 4 sequences of this batch has a token to learn: every completion"):
+    with pytest.raises(
+        LimbeckError, match="none of the 4 sequences of this batch has a token to learn: every completion"
+    ):
         loss_of(objective, nothing)
     (phase,) = objective.phases(0)  # a part of a batch may be empty: the others have tokens
     part = objective.loss(phase, nothing, limbeck.rng(0, 0, phase, part=1, parts=2))
@@ -230,9 +232,13 @@ def test_accumulation_equals_one_batch_when_completions_are_uneven(tmp_path):
     def train(folder, accumulate):
         limbeck.distill(
             {
-                "name": "tiny", "teacher": TinyLM(1), "generator": TinyLM(2), "objective": {"use": "fkl"},
+                "name": "tiny", "teacher": TinyLM(1), "generator": {"use": TinyLM(2), "init": "random"},
+                "objective": {"use": "fkl"},
                 "data": Words(masks=True),
-                "train": {"steps": 3, "batch_size": 8, "lr": 0.1, "optimizer": "sgd", "accumulate": accumulate, "log_every": 1},
+                "train": {
+                    "steps": 3, "batch_size": 8, "lr": 0.1, "optimizer": "sgd", "accumulate": accumulate,
+                    "log_every": 1,
+                },
                 "sampling": None, "evaluate": {"metrics": [], "compare": False, "grid": 0, "samples": 1},
                 "report": {"write": False},
             },
@@ -275,7 +281,13 @@ def test_a_completion_is_learned_up_to_its_end_and_padding_is_not():
         model.weight[EOS] *= 4  # ends often
     prompt = torch.zeros(16, 2, dtype=torch.int64)
     batch = continued(
-        model, prompt, torch.ones_like(prompt, dtype=torch.bool), length=5, temperature=1.0, top_p=1.0, rng=limbeck.rng(0)
+        model,
+        prompt,
+        torch.ones_like(prompt, dtype=torch.bool),
+        length=5,
+        temperature=1.0,
+        top_p=1.0,
+        rng=limbeck.rng(0),
     )
     assert batch.x0.shape == (16, 7) and not batch.loss_mask[:, :2].any()
     ends = 0
@@ -386,7 +398,11 @@ def test_a_divergence_without_a_teacher_is_refused(name):
 
 def test_data_that_is_no_text_is_refused():
     objective, *_ = make("fkl")
-    for x0, given in ((None, "nothing"), (torch.zeros(2, 3), "torch.float32"), (torch.zeros(2, dtype=torch.int64), r"\(2,\)")):
+    for x0, given in (
+        (None, "nothing"),
+        (torch.zeros(2, 3), "torch.float32"),
+        (torch.zeros(2, dtype=torch.int64), r"\(2,\)"),
+    ):
         with pytest.raises(ValueError, match=f"learns from token ids .*{given}"):
             loss_of(objective, Batch(x0=x0))
     with pytest.raises(ValueError, match="sequences of 1 have none"):

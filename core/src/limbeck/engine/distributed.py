@@ -91,8 +91,10 @@ def wrap_roles(objective: Objective, place: Place) -> dict[str, nn.Module]:
         return {}
     ids = [place.device.index] if place.device.type == "cuda" else None
     objective.zero_grad()
-    for module in roles.values():
-        module.requires_grad_(True)  # DDP watches the parameters that learn when it is made
+    for name, module in roles.items():  # DDP watches the parameters that learn when it is made, and waits for them all
+        module.requires_grad_(False)
+        for parameter in objective.learning(name):
+            parameter.requires_grad_(True)
     wrapped: dict[str, nn.Module] = {
         name: DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False) for name, module in roles.items()
     }

@@ -58,11 +58,17 @@ class Notes:
         self._kept: list[tuple[dict[str, Any], list[str], Tensor]] = []
 
     def add(self, step: int, turn: Turn) -> None:
-        """Loss and terms, averaged over micro-steps and processes; every process has to call it."""
+        """Loss and terms, averaged over micro-steps and processes as gradients are; every process has to call it."""
         names = ["loss", *turn.micros[0].loss.terms]
-        sums = torch.stack([self._scalars(turn, i) for i in range(len(turn.micros))]).sum(0)
-        if turn.micros[0].batch.weight is None:
-            sums = sums / (self.place.world * len(turn.micros))
+        scalars = torch.stack([self._scalars(turn, i) for i in range(len(turn.micros))])
+        counts = [micro.loss.count for micro in turn.micros if micro.loss.count is not None]
+        if counts:
+            items = torch.stack([count.detach().float() for count in counts])
+            sums = (scalars * items[:, None]).sum(0) / self.place.sum(items.sum())
+        else:
+            sums = scalars.sum(0)
+            if turn.micros[0].batch.weight is None:
+                sums = sums / (self.place.world * len(turn.micros))
         line: dict[str, Any] = {"step": step, "phase": turn.phase.name, "repeat": turn.phase.repeat}
         if turn.skipped:
             line["skipped"] = True

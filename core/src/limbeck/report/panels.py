@@ -37,9 +37,7 @@ def sections(run: Any) -> list[Section]:
             if shown is not None:
                 found.append(Section(str(getattr(shown, "title", title)), Markup(shown.html())))
         except Exception as error:  # a report must be written whatever a panel does
-            said = inspect.cleandoc(str(error)).partition("\n")[0]
-            problem = (
-                f"{entry.qualified} could not be shown: {said if isinstance(error, LimbeckError) else repr(error)}"
-            )
-            found.append(Section(title, problem=problem))
+            said = str(error) if isinstance(error, LimbeckError) else f"{type(error).__name__}: {error}"
+            line = said.strip().partition("\n")[0]
+            found.append(Section(title, problem=f"{entry.qualified} could not be shown: {line}"))
     return found

@@ -24,6 +24,7 @@ _COMPONENTS = [
         modality="3d",
         can={"samples", "conditions", "held_out"},
         details={"extra": "meshes: true needs pip install 'limbeck-3d[meshes]'"},
+        example={"views": 2},
     ),
     Component(
         "data",
@@ -69,7 +70,46 @@ _COMPONENTS = [
         modality="3d",
         can=_DENOISER,
     ),
+    Component(
+        "sampler",
+        "orbit",
+        f"{_PACKAGE}.views:Orbit",
+        summary="renders a scene for the cameras asked for",
+        modality="3d",
+    ),
+    Component(
+        "view",
+        "renders",
+        f"{_PACKAGE}.views:renders",
+        summary="a grid of renders, eight in a row, with the cameras' angles",
+        modality="3d",
+    ),
+    Component(
+        "metric",
+        "silhouette_iou",
+        f"{_PACKAGE}.metrics:SilhouetteIoU",
+        summary="overlap of the scene's silhouettes with the true mesh's, over held-out views",
+        options=f"{_OPTIONS}:SilhouetteOptions",
+        modality="3d",
+    ),
+    Component(
+        "metric",
+        "chamfer",
+        f"{_PACKAGE}.metrics:Chamfer",
+        summary="distance between the scene's surface and the true mesh's",
+        options=f"{_OPTIONS}:ChamferOptions",
+        modality="3d",
+    ),
+    Component(
+        "metric",
+        "view_accuracy",
+        f"{_PACKAGE}.metrics:ViewAccuracy",
+        summary="shapes, colours and sides that a classifier reads in renders; fronts seen from the back (Janus)",
+        modality="3d",
+    ),
     _recipe("solids_teacher", "trains the bundled teacher of views (flow matching)"),
+    _recipe("oracle_to_3d", "a mesh back from closed-form views of it: what score distillation itself can do"),
+    _recipe("text_to_3d", "a mesh from a prompt: limbeck distill text_to_3d prompt='a red torus'"),
 ]
 
 

@@ -19,10 +19,13 @@ class MeshExportOptions(_Export):
 
     cells: int | None = Field(None, ge=4, le=512, description="cells per side of the field; null: the scene's own")
     threshold: float | None = Field(
-        None, gt=0, description="density of the surface; null: where a cell has alpha 1/2"
+        None, gt=0, description="density of the surface; null: where a cell, or a splat, has alpha 1/2"
     )
     floaters: float = Field(
-        0.01, ge=0, le=1, description="pieces smaller than this share of the largest (by volume) are left out; 0 keeps all"
+        0.01,
+        ge=0,
+        le=1,
+        description="pieces under this share of the largest one's volume are left out; 0 keeps all",
     )
 
 

@@ -41,7 +41,7 @@ def export_ply(run: Any, directory: Path | str, **options: Any) -> list[Path]:
 
 def export_viewer(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     """viewer.html: the mesh in a page that turns it, three.js inside, no network; and mesh.json."""
-    name = _name(run)
+    name = name_of(run)
     return _mesh_file(run, directory, "viewer.html", lambda mesh: viewer.page(mesh, name).encode("utf-8"), options)
 
 
@@ -56,9 +56,8 @@ def export_splat(run: Any, directory: Path | str, **options: Any) -> list[Path]:
         )
     _check_particle(scene, chosen.particle)
     scene.check()
-    directory = prepared(directory, chosen.overwrite)
-    path = directory / "splats.ply"
-    splat_file.write(scene.gaussians(chosen.particle), path)
+    path = prepared(directory, chosen.overwrite) / "splats.ply"
+    path.write_bytes(splat_file.encoded(scene.gaussians(chosen.particle)))
     return [path]
 
 
@@ -67,8 +66,7 @@ def export_gif(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     chosen = TurntableOptions(**options)
     scene = scene_of(run)
     _check_particle(scene, chosen.particle)
-    directory = prepared(directory, chosen.overwrite)
-    path = directory / "turntable.gif"
+    path = prepared(directory, chosen.overwrite) / "turntable.gif"
     path.write_bytes(turntable_gif(scene, chosen))
     return [path]
 
@@ -82,7 +80,9 @@ def turntable_gif(scene: Scene, options: TurntableOptions | None = None) -> byte
     cond = turntable.views(
         1 if isinstance(scene, ImageScene) else o.views, elevation=o.elevation, distance=o.distance, fov=o.fov
     )
-    seen = turntable.render(scene, cond, size=min(o.render_size, o.size), background=(o.background,) * 3, particle=o.particle)
+    seen = turntable.render(
+        scene, cond, size=min(o.render_size, o.size), background=(o.background,) * 3, particle=o.particle
+    )
     if not bool(torch.isfinite(seen.image).all()):
         raise NonFinite("the scene renders values that are not finite. Export an earlier checkpoint")
     return turntable.gif(turntable.frames(seen.image, o.size))
@@ -93,8 +93,8 @@ def meshed(scene: Scene, options: MeshExportOptions | None = None) -> Meshed:
     o = options or MeshExportOptions()
     if not isinstance(scene, FieldScene):
         raise LimbeckError(
-            f"a {type(scene).__name__} fills no space, so it has no surface to mesh. Look at it with --to gif, or train "
-            "generator: {use: 3d/voxels} or {use: 3d/splats}"
+            f"a {type(scene).__name__} fills no space, so it has no surface to mesh. Look at it with --to gif, or "
+            "train generator: {use: 3d/voxels} or {use: 3d/splats}"
         )
     _check_particle(scene, o.particle)
     return mesh_field(scene.field(o.cells, o.particle), o.threshold, o.floaters)
@@ -182,11 +182,12 @@ def _check_particle(scene: Any, particle: int) -> None:
         raise LimbeckError(f"particle {particle} of a scene with {count}; give one from 0 to {count - 1}")
 
 
-def _name(run: Any) -> str:
+def name_of(run: Any) -> str:
+    """Name of a run's recipe, or of its folder."""
     return str(getattr(run.recipe, "name", None) or Path(run.path).name)
 
 
 __all__ = [
     "CONVENTION", "export_gif", "export_glb", "export_obj", "export_ply", "export_splat", "export_viewer", "glb",
-    "meshed", "prepared", "scene_of", "summary", "turntable_gif",
+    "meshed", "name_of", "prepared", "scene_of", "summary", "turntable_gif",
 ]  # fmt: skip

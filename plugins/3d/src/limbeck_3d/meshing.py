@@ -46,18 +46,18 @@ class FieldState:
     def __str__(self) -> str:
         numbers = (
             f"max density {self.max_density:.3g}, threshold {self.threshold:.3g}, "
-            f"{100 * self.opaque:.2g} % of the cells above it"
+            f"{100 * self.opaque:.3g} % of the cells above it"
         )
         if self.kind == "empty":
             return f"the field is empty: {numbers}. {EMPTY_CURE}"
         if self.kind == "full":
-            return f"the field is full: {numbers}, {100 * self.opaque_border:.2g} % of those on its faces. {FULL_CURE}"
+            return f"the field is full: {numbers}, {100 * self.opaque_border:.3g} % of those on its faces. {FULL_CURE}"
         return f"the field has a surface: {numbers}"
 
 
-def default_threshold(cell: float) -> float:
-    """The density at which one cell of a length has alpha 1/2: log 2 / cell."""
-    return math.log(2) / cell
+def default_threshold(length: float) -> float:
+    """The density at which matter of a length has alpha 1/2: log 2 / length."""
+    return math.log(2) / length
 
 
 def state_of(grid: FieldGrid, threshold: float | None = None) -> FieldState:
@@ -67,7 +67,7 @@ def state_of(grid: FieldGrid, threshold: float | None = None) -> FieldState:
             "the field has values that are not finite, so it has no surface. Export an earlier checkpoint, or train "
             "again with a lower learning rate or train.clip=1.0"
         )
-    level = default_threshold(grid.cell) if threshold is None else threshold
+    level = default_threshold(grid.opaque_over) if threshold is None else threshold
     above = grid.density > level
     faces = [above.select(axis, end) for axis in range(3) for end in (0, -1)]
     share, on_faces = float(above.float().mean()), float(torch.stack(faces).float().mean())
@@ -91,12 +91,13 @@ class Meshed:
 def mesh_field(grid: FieldGrid, threshold: float | None = None, floaters: float = 0.01) -> Meshed:
     """The surface of a field.
 
-    Marching cubes runs on the opacity of cells, 1 - exp(-sigma h), a float field in which surfaces lie straighter
-    between empty and dense cells than in sigma itself; a layer of empty cells around it closes what touches the faces.
-    Vertices take the colour of the matter around them: colours interpolated with densities as weights.
+    Marching cubes runs on opacity, 1 - exp(-sigma h) over the field's length h: a float field in which the surface
+    between an empty and a dense cell lies straighter than in sigma itself. A layer of empty cells around it closes what
+    touches the faces. Vertices take the colour of the matter around them: interpolated with densities as weights.
 
     Args:
-        threshold: density of the surface. None: where a cell has alpha 1/2.
+        threshold: density of the surface. None: where alpha over the length h (a cell of voxels, the thickness of a
+            splat) is 1/2.
         floaters: pieces whose volume is less than this share of the largest one's are left out. 0 keeps all, 1 only
             the largest.
 
@@ -108,9 +109,10 @@ def mesh_field(grid: FieldGrid, threshold: float | None = None, floaters: float 
     state = state_of(grid, threshold)
     if state.kind != "good":
         raise SceneCollapsed(str(state))
-    cells, cell = grid.density.shape[-1], grid.cell
-    level = float(opacity(torch.tensor(state.threshold, dtype=torch.float64), torch.tensor(cell)))
-    alpha = opacity(grid.density.double(), torch.tensor(cell, dtype=torch.float64))
+    cell = grid.cell
+    length = torch.tensor(grid.opaque_over, dtype=torch.float64)
+    level = float(opacity(torch.tensor(state.threshold, dtype=torch.float64), length))
+    alpha = opacity(grid.density.double(), length)
     padded = np.pad(alpha.cpu().numpy(), 1)
     places, faces, _, _ = marching_cubes(padded, level=level, gradient_direction="descent")
     xyz = (places[:, ::-1] - 1) * cell - 1 + 0.5 * cell  # indices z, y, x of the padded grid -> the world
@@ -132,7 +134,12 @@ def mesh_field(grid: FieldGrid, threshold: float | None = None, floaters: float 
 
 
 def scene_mesh(
-    scene: FieldScene, *, cells: int | None = None, particle: int = 0, threshold: float | None = None, floaters: float = 0.01
+    scene: FieldScene,
+    *,
+    cells: int | None = None,
+    particle: int = 0,
+    threshold: float | None = None,
+    floaters: float = 0.01,
 ) -> Any:
     """The mesh of a scene, a trimesh.Trimesh: see `mesh_field`."""
     return mesh_field(scene.field(cells, particle), threshold, floaters).mesh

@@ -1,10 +1,10 @@
 r"""A teacher of views that is exact: for every camera a Gaussian around the true render of a known mesh.
 
-    p(x0 | view) = N(render(view), v^2 I),      p(x0 | view, no prompt) = N(null(view), v^2 I)
+    p(x0 | view, prompt) = N(render(view), v^2 I),      p(x0 | view) = N(background, v^2 I)
 
-with the same v > 0, so that guidance of scale G is again such a teacher, of mean null + G (render - null). What an
-objective makes of it is known on paper, and a scene that it distils can be measured against the mesh: whatever fails
-here is not the fault of a learned teacher. Letters: B views, H W pixels.
+with the same v > 0, so that guidance of scale G is again such a teacher, of mean background + G (render - background).
+What an objective makes of it is known on paper, and a scene that it distils can be measured against the mesh: whatever
+fails here is not the fault of a learned teacher. Letters: B views, H W pixels.
 """
 
 import copy
@@ -19,9 +19,8 @@ from limbeck.errors import LimbeckError
 from limbeck.interfaces import Prediction, Predictor, Teacher
 from limbeck.processes import GaussianProcess
 from limbeck.scenes import Cameras
-from limbeck_3d import solids
-from limbeck_3d.data import orbit_cameras, space
-from limbeck_3d.options import CameraOptions
+from limbeck_3d import captions, solids
+from limbeck_3d.data import space
 from limbeck_3d.oracle_options import OracleOptions
 from limbeck_3d.rasterise import Surface, over, rasterise
 from limbeck_3d.teacher import PROCESSES, SIGMA_DATA, ViewEmbedding
@@ -36,8 +35,8 @@ def gaussian_x0(process: GaussianProcess, xt: Tensor, t: Tensor, mean: Tensor, s
 
 
 class OracleViews(Teacher):
-    """The teacher of this module. Conditions as those of `3d/views`: cameras, background, and text, whose words only
-    say whether there is a prompt at all (all zero: none).
+    """The teacher of this module. Conditions as those of `3d/views`: cameras, background and text. The text says which
+    mesh is seen (unless option `mesh` does); where it is all zero there is none, but the background.
     """
 
     Options = OracleOptions
@@ -45,19 +44,15 @@ class OracleViews(Teacher):
     def __init__(self, **options: Any):
         super().__init__()
         self.options = OracleOptions(**options)
-        o = self.options
-        self.process, self.space, self.std = PROCESSES[o.process](), space(o.size), o.std
-        self.surface: Surface = _surface(o)
-        self.average: Tensor | None = None
-        if o.null == "average":
-            seen = rasterise(self.surface, orbit_cameras(72, CameraOptions()), o.size)
-            # colour and coverage averaged over views; a background is put behind them when it is known
-            self.average = torch.cat([seen.colour, seen.alpha], dim=1).mean(0)
+        self.process, self.space = PROCESSES[self.options.process](), space(self.options.size)
+        self.std = self.options.std
+        self._surfaces: dict[tuple[int, ...], Surface] = {}
+        self._file = _from_file(self.options.mesh) if self.options.mesh else None
         self._last: tuple[Conditions, Tensor] | None = None
         self.freeze()
 
     def means(self, cond: Any) -> Tensor:
-        """Mean of every row, (B, 3, H, W) float32: the true render, or the null mean where there is no prompt."""
+        """Mean of every row, (B, 3, H, W) float32: the true render, or the background where there is no prompt."""
         if not isinstance(cond, Conditions):
             raise LimbeckError(
                 f"the oracle of views needs cameras, background and text among its conditions; got {type(cond).__name__}"
@@ -66,16 +61,25 @@ class OracleViews(Teacher):
             return self._last[1]
         background, size = cond["background"].float(), self.options.size
         mean = background[:, :, None, None].expand(-1, 3, size, size).clone()
-        asked = (cond["text"] != 0).any(dim=1)
-        if self.average is not None:
-            colour, alpha = self.average.to(mean).split([3, 1])
-            mean = over(colour.expand_as(mean), alpha.expand(len(mean), -1, -1, -1), background)
-        if bool(asked.any()):
-            some = cond[asked]
-            seen = rasterise(self.surface, Cameras.of(some.to("cpu")), size)
-            mean[asked] = over(seen.colour.to(mean), seen.alpha.to(mean), background[asked])
+        words = cond["text"][:, 1:].cpu()  # the first token names the view
+        for prompt in words.unique(dim=0):
+            if not bool(prompt.any()):
+                continue
+            rows = (words == prompt).all(dim=1).nonzero()[:, 0].to(background.device)
+            seen = rasterise(self.surface(prompt), Cameras.of(cond[rows].to("cpu")), size)
+            mean[rows] = over(seen.colour.to(mean), seen.alpha.to(mean), background[rows])
         self._last = (cond, mean)
         return mean
+
+    def surface(self, words: Tensor) -> Surface:
+        """The mesh that tokens (L - 1,) speak of, without the one for the view."""
+        if self._file is not None:
+            return self._file
+        key = tuple(words.tolist())
+        if key not in self._surfaces:
+            prompt = captions.decode(torch.tensor([[0, *key]]))[0]
+            self._surfaces[key] = solids.surface(solids.build(prompt), prompt)
+        return self._surfaces[key]
 
     def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction:
         return Prediction(x0_hat=gaussian_x0(self.process, xt, t, self.means(cond).to(xt), self.std))
@@ -124,16 +128,14 @@ class OracleCritic(Predictor):
         return twin.train().requires_grad_(True)
 
 
-def _surface(options: OracleOptions) -> Surface:
-    if not options.mesh:
-        return solids.surface(solids.build(options.prompt), options.prompt)
+def _from_file(path: str) -> Surface:
     import trimesh
 
     try:
-        mesh = trimesh.load(options.mesh, force="mesh")
+        mesh = trimesh.load(path, force="mesh")
     except (OSError, ValueError) as error:
-        raise LimbeckError(f"the mesh {options.mesh} cannot be read: {error}") from error
-    return solids.surface(solids.fit(solids.checked(mesh, options.mesh)), options.mesh)
+        raise LimbeckError(f"the mesh {path} cannot be read: {error}") from error
+    return solids.surface(solids.fit(solids.checked(mesh, path)), path)
 
 
 __all__ = ["OracleCritic", "OracleViews", "gaussian_x0"]

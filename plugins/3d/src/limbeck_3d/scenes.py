@@ -34,15 +34,23 @@ DOMAIN = "renders"
 @dataclass(frozen=True)
 class FieldGrid:
     """A scene as numbers on a grid: density (N, N, N) >= 0 per unit of length and color (3, N, N, N) in [0, 1], both on
-    axes z, y, x; value i of N sits at -1 + (2 i + 1)/N."""
+    axes z, y, x; value i of N sits at -1 + (2 i + 1)/N.
+
+    `length`: how thick its features are; matter that has alpha 1/2 over it is taken for solid. None: a cell.
+    """
 
     density: Tensor
     color: Tensor
+    length: float | None = None
 
     @property
     def cell(self) -> float:
         """Length of a cell's side."""
         return 2 / self.density.shape[-1]
+
+    @property
+    def opaque_over(self) -> float:
+        return self.cell if self.length is None else self.length
 
 
 class Particles(Scene):
@@ -64,7 +72,8 @@ class Particles(Scene):
             return like.new_full((rows, channels), self.default_background)
         if given.shape != (rows, channels):
             raise LimbeckError(
-                f"condition 'background' has shape {tuple(given.shape)}; expected ({rows}, {channels}), a colour per view in [-1, 1]"
+                f"condition 'background' has shape {tuple(given.shape)}; expected ({rows}, {channels}), a "
+                "colour per view in [-1, 1]"
             )
         return given.to(like)
 

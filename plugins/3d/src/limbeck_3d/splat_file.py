@@ -18,8 +18,8 @@ PROPERTIES = (
 )  # fmt: skip
 
 
-def write(gaussians: Gaussians, path: Path) -> None:
-    """Write Gaussians with three colours. Raises on values that are not finite."""
+def encoded(gaussians: Gaussians) -> bytes:
+    """The file of Gaussians with three colours. Raises on values that are not finite."""
     with torch.no_grad():
         opacity = gaussians.opacity.double().clamp(1e-6, 1 - 1e-6)
         columns = [
@@ -38,11 +38,11 @@ def write(gaussians: Gaussians, path: Path) -> None:
         )
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
     header += [f"property float {name}" for name in PROPERTIES] + ["end_header", ""]
-    path.write_bytes("\n".join(header).encode("ascii") + table.numpy().astype("<f4").tobytes())
+    return "\n".join(header).encode("ascii") + table.numpy().astype("<f4").tobytes()
 
 
 def read(path: Path) -> Gaussians:
-    """Read what `write` wrote."""
+    """Read what `encoded` made."""
     head, _, body = path.read_bytes().partition(b"end_header\n")
     lines = head.decode("ascii").split("\n")
     names = [line.split()[-1] for line in lines if line.startswith("property float")]
@@ -58,4 +58,4 @@ def read(path: Path) -> Gaussians:
     )
 
 
-__all__ = ["PROPERTIES", "read", "write"]
+__all__ = ["PROPERTIES", "encoded", "read"]

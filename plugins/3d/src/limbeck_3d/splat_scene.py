@@ -1,9 +1,10 @@
 """The scene `3d/splats`: Gaussians in space, by plain torch or by gsplat."""
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck.conditions import Conditions
 from limbeck.interfaces import Space
@@ -11,7 +12,7 @@ from limbeck.scenes import Render
 from limbeck_3d import regularisers
 from limbeck_3d.scene_options import SplatOptions
 from limbeck_3d.scenes import DOMAIN, FieldGrid, FieldScene, cameras_of
-from limbeck_3d.splats import SH0, Gaussians, density_at, splat
+from limbeck_3d.splats import SH0, Gaussians, density_grid, splat
 
 
 class Splats(FieldScene):
@@ -91,16 +92,14 @@ class Splats(FieldScene):
         )  # fmt: skip
 
     def field(self, cells: int | None = None, particle: int = 0) -> FieldGrid:
-        """The sum of Gaussian densities that casts these splats (`splats.density_amplitude`), 64 cells by default."""
-        cells = cells or 64
+        """The sum of Gaussian densities that casts these splats (`splats.density_amplitude`), 64 cells by default; as
+        thick as the median splat, s sqrt(2 pi)."""
         with torch.no_grad():
             self.check()
-            line = (torch.arange(cells).to(self.means) + 0.5) * 2 / cells - 1
-            z, y, x = torch.meshgrid(line, line, line, indexing="ij")
-            points: Tensor = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
-            density, color = density_at(self.gaussians(particle), points)
-            shape = (cells,) * 3
-            return FieldGrid(density.reshape(shape), color.reshape(3, *shape).clamp(0, 1))
+            gaussians = self.gaussians(particle)
+            density, color = density_grid(gaussians, cells or 64)
+            thickness = math.sqrt(2 * math.pi) * float(gaussians.scales.log().mean(-1).median().exp())
+            return FieldGrid(density, color.clamp(0, 1), thickness)
 
 
 __all__ = ["Splats"]

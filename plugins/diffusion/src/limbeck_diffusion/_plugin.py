@@ -47,7 +47,7 @@ _OBJECTIVES = [
         f"{_PACKAGE}.trajectory:Consistency",
         summary="neighbouring states of one trajectory must map to the same sample; with a teacher or from data alone",
         options=f"{_OPTIONS}:ConsistencyOptions",
-        needs=Needs(generator={"gaussian", "denoiser", "sampling"}),
+        needs=Needs(generator={"denoiser", "sampling"}),
         reference="Song et al. 2023; Song & Dhariwal 2024 (iCT); Geng et al. 2024 (ECT)",
         details={
             "family": "trajectory",
@@ -165,7 +165,7 @@ _OBJECTIVES = [
             "family": "trajectory",
             "formula": "mean_masked D(student(xt), sg teacher's prediction at the sub-step that reveals the token)",
             "cost": "sub_steps teacher evaluations and 1 student evaluation per step",
-            "fails": "predictions sharpen round by round: watch token_entropy; kl_forward of a perfect teacher gains nothing",
+            "fails": "predictions sharpen round by round (watch token_entropy); kl_forward gains nothing from a perfect teacher",
         },
     ),
 ]
@@ -178,13 +178,14 @@ _SOURCES = [
         summary=summary,
         options=f"{_OPTIONS}:{cls}Options",
         can=can,
+        example=example,
     )
-    for name, cls, summary, can in (
-        ("data", "DataSource", "real examples, epoch by epoch", {"samples"}),
-        ("prior", "PriorSource", "noise and conditions only", ()),
-        ("trajectory", "TrajectorySource", "states of teacher trajectories that start at noise", {"trajectory"}),
-        ("pairs", "PairsSource", "pairs of noise and teacher sample, made once", {"pairs", "samples"}),
-        ("student", "StudentSource", "samples of the current student", {"samples"}),
+    for name, cls, summary, can, example in (
+        ("data", "DataSource", "real examples, epoch by epoch", {"samples"}, {}),
+        ("prior", "PriorSource", "noise and conditions only", (), {}),
+        ("trajectory", "TrajectorySource", "states of teacher trajectories that start at noise", {"trajectory"}, {}),
+        ("pairs", "PairsSource", "pairs of noise and teacher sample, made once", {"pairs", "samples"}, {"count": 16}),
+        ("student", "StudentSource", "samples of the current student", {"samples"}, {}),
     )
 ]
 

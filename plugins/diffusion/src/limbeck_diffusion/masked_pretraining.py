@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.categorical import CategoricalProcess, MaskedProcess
-from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, average, unwrap
+from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, unwrap
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
-from limbeck_diffusion.token_options import MDLMOptions
 from limbeck_diffusion.times import stratified_time
-from limbeck_diffusion.token_divergences import log_probabilities
+from limbeck_diffusion.token_divergences import log_probabilities, token_loss
+from limbeck_diffusion.token_options import MDLMOptions
 
 
 def masked_process(spec: Any, objective: str) -> MaskedProcess:
@@ -91,9 +91,6 @@ class MDLM(Objective):
         learned = learned_tokens(batch)
         tokens = x0.new_full((len(x0),), x0.shape[1]) if learned is None else learned.sum(1)  # (B,)
         per_sequence = bound(process, cross_entropy, t)
-        right = cross_entropy.detach().sum() / hidden.sum().clamp_min(1)
-        terms = {"masked_cross_entropy": right}
-        if batch.weight is not None:
-            return Loss(average(per_sequence / tokens.clamp_min(1), batch.weight), terms)
-        count = tokens.sum()
-        return Loss(per_sequence.sum() / count.clamp_min(1), terms, count=count)
+        surprise = cross_entropy.detach().sum() / hidden.sum().clamp_min(1)
+        loss = token_loss(per_sequence, tokens, batch.weight)
+        return Loss(loss.value, {"masked_cross_entropy": surprise}, loss.count)

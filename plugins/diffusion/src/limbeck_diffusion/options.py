@@ -181,6 +181,11 @@ class ConsistencyOptions(Options):
     huber_c: float | None = Field(
         None, gt=0, description="its c; None: 0.00054 per sample (iCT), 0.001 per element (LCM)"
     )
+    divergence: Literal["kl_backward", "kl_forward"] = Field(
+        "kl_backward",
+        description="tokens: KL(student || target) or KL(target || student) of the laws at positions that stay masked; "
+        "revealed ones have their cross entropy",
+    )
     weight: Literal["none", "inverse_step"] = Field("none", description="1, or 1 / (t - s) as in iCT and ECT")
     target_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the target network; 0 is a stop-gradient")
     sampling_steps: int = Field(1, ge=1, description="calls when the student is sampled")
@@ -188,7 +193,7 @@ class ConsistencyOptions(Options):
     def needs(self) -> Needs:
         if self.mode == "training":
             return Needs(data={"samples"})
-        return Needs(teacher={"gaussian", "denoiser"})
+        return Needs(teacher={"denoiser"})  # on the generator's process
 
 
 class ODEPairsOptions(Options):

@@ -1,5 +1,5 @@
-r"""Self-distillation through time, Deschenaux & Gulcehre 2024 (SDTT): one student step learns what several teacher steps
-find out.
+r"""Self-distillation through time, Deschenaux & Gulcehre 2024 (SDTT): a student's step learns what several steps of the
+teacher find out.
 
 Letters: B batch, L sequence, V vocabulary, m sub-steps.
 """
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.categorical import MaskedProcess
-from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher, average, unwrap
+from limbeck.categorical import MaskedProcess, draw
+from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher, unwrap
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
 from limbeck_diffusion.masked_pretraining import corrupt, masked_process
-from limbeck_diffusion.token_options import SDTTOptions
 from limbeck_diffusion.times import stratified_time
-from limbeck_diffusion.token_divergences import DIVERGENCES, log_probabilities
+from limbeck_diffusion.token_divergences import DIVERGENCES, log_probabilities, token_loss
+from limbeck_diffusion.token_options import SDTTOptions
 
 # --- formulas --------------------------------------------------------------------------------------------------------
 
@@ -30,33 +30,42 @@ def sub_times(t: Tensor, dt: float, count: int) -> Tensor:
     return t - step * torch.arange(count + 1, dtype=t.dtype, device=t.device).unsqueeze(1)
 
 
-def target_log_probabilities(
+def targets(
     predict: Callable[[Tensor, Tensor], Tensor],
     process: MaskedProcess,
     xt: Tensor,
     times: Tensor,
     draws: Callable[[int], Tensor],
 ) -> Tensor:
-    """What the teacher says of every token when it walks from x_t through `times`: of a token that a sub-step reveals,
-    its prediction just before; of the others, its last. SDTT, Alg. 1.
+    """What the teacher says of every masked token when it walks from x_t through `times`: of a token that a sub-step
+    reveals, its prediction just before; of the others, its last. SDTT, Alg. 1.
 
     Args:
-        predict: (x, t) -> log-probabilities (B, L, V).
-        xt: tokens, (B, L).
-        times: falling, (m + 1, B); m predictions are made, at all but the last.
+        predict: (x, t) -> logits (B, L, V).
+        xt: tokens, (B, L), N of them masked.
+        times: falling, (m + 1, B); predictions are made at all but the last.
         draws: sub-step k -> uniform (B, L).
 
     Returns:
-        (B, L, V); meaningful where xt is masked.
+        log-probabilities, (N, V), in the order of the masked positions.
     """
-    x = xt
-    target = predict(xt, times[0])
-    for k in range(1, len(times) - 1):
-        before = target if k == 1 else last
-        x = process.step(x, times[k - 1], times[k], before.exp(), draws(k - 1))
-        last = predict(x, times[k])
-        target = torch.where(x.eq(process.mask_id).unsqueeze(-1), last, target)
-    return target
+    hidden = xt.eq(process.mask_id)
+    x, found = xt, None
+    last = len(times) - 2
+    for k in range(last + 1):
+        logits = predict(x, times[k])
+        if k < last:
+            revealed, rest = process.lifts(x, times[k], times[k + 1], draws(k))
+        else:
+            revealed = x.eq(process.mask_id)
+        said = log_probabilities(logits[revealed])
+        if found is None:
+            found = said.new_empty(int(hidden.sum()), said.shape[-1])
+        found[revealed[hidden]] = said
+        if k < last:
+            x = x.masked_scatter(revealed, draw(said.exp(), rest))
+    assert found is not None
+    return found
 
 
 # --- objective -------------------------------------------------------------------------------------------------------
@@ -76,7 +85,7 @@ class SDTT(Objective):
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         if teacher is None:
-            raise ValueError("sdtt needs a teacher, got None. Pass one to setup, or add a `teacher:` block to the recipe")
+            raise ValueError("sdtt needs a teacher, got None. Pass one to setup, or add a `teacher:` block to a recipe")
         spec = unwrap(generator)
         self.process = masked_process(spec, "sdtt")
         if teacher.process != self.process:
@@ -117,20 +126,17 @@ class SDTT(Objective):
         xt = corrupt(process, batch, process.noise(shape, rng).to(x0.device), t)
         hidden = xt.eq(process.mask_id)  # (B, L)
         with torch.no_grad():
-            target = target_log_probabilities(
-                lambda x, time: log_probabilities(self.teacher(x, time, batch.cond).logits),
+            target = targets(
+                lambda x, time: self.teacher(x, time, batch.cond).logits,
                 process,
                 xt,
                 sub_times(t, dt, o.sub_steps),
                 lambda k: rng.uniform(f"sub_step/{k}", shape, torch.float64).to(x0.device),
-            )[hidden]  # (N, V)
+            )  # (N, V)
         logits = self.network("generator", phase)(xt, t, batch.cond).logits
         apart = self.divergence(log_probabilities(logits[hidden]), target)  # (N,)
-        if batch.weight is not None:
-            rows = apart.new_zeros(shape).masked_scatter(hidden, apart).sum(1) / hidden.sum(1).clamp_min(1)
-            return Loss(average(rows, batch.weight))
-        count = hidden.sum()
-        return Loss(apart.sum() / count.clamp_min(1), count=count)
+        total = apart.new_zeros(shape).masked_scatter(hidden, apart).sum(1)  # (B,)
+        return token_loss(total, hidden.sum(1), batch.weight)
 
     def times(self, rng: Rng, count: int, dt: float) -> Tensor:
         """t of every row, (B,), float64: a node of the student's grid, or anywhere in [0, 1]."""

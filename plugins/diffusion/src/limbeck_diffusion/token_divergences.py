@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from limbeck.interfaces import Loss
+
 Divergence = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -39,3 +41,15 @@ def mse(student: Tensor, target: Tensor) -> Tensor:
 
 
 DIVERGENCES: dict[str, Divergence] = {"kl_backward": kl_backward, "kl_forward": kl_forward, "tvd": tvd, "mse": mse}
+
+
+def token_loss(total: Tensor, items: Tensor, weight: Tensor | None = None, **terms: Tensor) -> Loss:
+    """Mean over the tokens of a batch: sum of `total` (B,) over sum of `items` (B,), how many tokens each row counts.
+
+    `weight` (B,) are the averaging weights of a batch. `terms` are further totals (B,), logged as means.
+    """
+    w = torch.ones_like(total) if weight is None else weight.to(total.dtype)
+    count = (w * items).sum()
+    divisor = count.clamp_min(1e-30)  # a batch without a single token has loss 0
+    means = {name: (w * value).sum().detach() / divisor for name, value in terms.items()}
+    return Loss((w * total).sum() / divisor, means, count=count.detach() if weight is None else None)

@@ -8,6 +8,11 @@ _PACKAGE = "limbeck_text"
 _BOTH = Needs(generator={"log_probs"}, teacher={"log_probs"}, data={"samples"})
 _COST = "1 student and 1 teacher evaluation per step; logits are held for one chunk of tokens only"
 
+
+def _recipe(name: str, summary: str) -> Component:
+    return Component("recipe", name, f"{_PACKAGE}:recipes/{name}.yaml", summary=summary, modality="text")
+
+
 DISTILLATION = [
     Component(
         "objective",
@@ -122,7 +127,14 @@ DISTILLATION = [
         summary="the teacher's completions of the data's beginnings, written once or anew every step",
         options=f"{_OPTIONS}:TeacherTextSourceOptions",
         modality="text",
+        example={"count": 16},
         can={"samples"},
         reference="Kim & Rush 2016",
     ),
+    _recipe("pydocs_fkl", "distils the bundled language model into one of half its size by forward KL"),
+    _recipe("pydocs_kd", "pydocs_fkl with the text's own tokens beside the teacher's law"),
+    _recipe("pydocs_rkl", "pydocs_fkl with the reverse KL"),
+    _recipe("pydocs_jsd", "pydocs_fkl with the Jensen-Shannon divergence"),
+    _recipe("pydocs_gkd", "pydocs_fkl with a quarter of the batches continued by the student itself"),
+    _recipe("pydocs_seq_kd", "half the teacher's size, by cross-entropy on texts that the teacher wrote"),
 ]

@@ -1,7 +1,6 @@
 """Manifest of limbeck-text. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component, Needs, hookimpl
-
 from limbeck_text._distillation_manifest import DISTILLATION
 from limbeck_text._masked_manifest import MASKED
 
@@ -27,6 +26,7 @@ _COMPONENTS: list[Component] = [
         modality="text",
         can={"samples", "conditions", "held_out"},
         details={"conditions": "with prompt: N, the first N tokens of a window", "licence": "PSF-2.0 (CPython)"},
+        example={"length": 32},
     ),
     # --- language models ---
     Component(
@@ -46,6 +46,7 @@ _COMPONENTS: list[Component] = [
         options=f"{_OPTIONS}:PydocsLMOptions",
         modality="text",
         can=_LANGUAGE_MODEL,
+        example={"hidden": 32, "layers": 1, "heads": 2},
     ),
     Component(
         "teacher",
@@ -55,6 +56,7 @@ _COMPONENTS: list[Component] = [
         options=f"{_OPTIONS}:CausalLMOptions",
         modality="text",
         can=_LANGUAGE_MODEL,
+        example=None,  # a model of somebody's own, or from the hub
     ),
     Component(
         "generator",
@@ -64,6 +66,7 @@ _COMPONENTS: list[Component] = [
         options=f"{_OPTIONS}:CausalLMOptions",
         modality="text",
         can=_LANGUAGE_MODEL,
+        example=None,  # a model of somebody's own, or from the hub
     ),
     Component(
         "objective",
@@ -83,6 +86,22 @@ _COMPONENTS: list[Component] = [
         options=f"{_OPTIONS}:AutoregressiveOptions",
         modality="text",
         reference="Holtzman et al. 2020 (nucleus sampling)",
+    ),
+    Component(
+        "exporter",
+        "transformers",
+        f"{_PACKAGE}.exporters:export_transformers",
+        summary="a folder for AutoModelForCausalLM and AutoTokenizer; adapters are merged",
+        options=f"{_OPTIONS}:TransformersExportOptions",
+        modality="text",
+    ),
+    Component(
+        "exporter",
+        "peft",
+        f"{_PACKAGE}.exporters:export_peft",
+        summary="a folder with the low-rank adapters alone, for PeftModel.from_pretrained",
+        options=f"{_OPTIONS}:PeftExportOptions",
+        modality="text",
     ),
     # --- metrics and views ---
     Component(

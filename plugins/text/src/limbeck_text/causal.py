@@ -213,8 +213,8 @@ class LanguageModel(Teacher, Generator):
         names = list(targets) if targets else "all-linear"
         if targets and any(name.endswith(("lm_head", "embed_out")) for name in targets):
             raise TypeError(
-                f"generator.lora.targets {list(targets)}: the head cannot be adapted, because losses are fused with its "
-                "weight. Leave it out"
+                f"generator.lora.targets {list(targets)}: the head cannot be adapted, because losses are fused with "
+                "its weight. Leave it out"
             )
         base = copy.deepcopy(self.plain).requires_grad_(False)
         config = LoraConfig(
@@ -228,7 +228,9 @@ class LanguageModel(Teacher, Generator):
         try:
             adapted = get_peft_model(base, config)
         except ValueError as err:
-            layers = sorted({n.rsplit(".", 1)[-1] for n, m in base.named_modules() if isinstance(m, nn.Linear | Conv1D)})
+            layers = sorted(
+                {n.rsplit(".", 1)[-1] for n, m in base.named_modules() if isinstance(m, nn.Linear | Conv1D)}
+            )
             raise TypeError(f"generator.lora.targets {names}: {err} Linear layers here: {', '.join(layers)}") from err
         return LanguageModel(adapted, self.tokenizer, context=self.context).train()
 
@@ -389,8 +391,8 @@ def causal_lm(**options: Any) -> LanguageModel:
         model = AutoModelForCausalLM.from_pretrained(chosen.model, dtype=getattr(torch, chosen.dtype), **more)
     except (OSError, ValueError) as err:
         raise LimbeckError(
-            f"text/causal_lm could not load {chosen.model!r}: {err}\nGive a folder written by save_pretrained that holds "
-            "model and tokenizer, or the id of one on the hub (network access is needed then)"
+            f"text/causal_lm could not load {chosen.model!r}: {err}\nGive a folder written by save_pretrained that "
+            "holds model and tokenizer, or the id of one on the hub (network access is needed then)"
         ) from err
     language_model = LanguageModel(model, wrap(tokenizer, _ends(model)), context=chosen.context)
     check_head(language_model)
@@ -404,7 +406,8 @@ def _ends(model: Any) -> list[int]:
 
 
 def check_head(model: LanguageModel, tolerance: float = 1e-3) -> None:
-    """Compare our logits with the model's own on two tokens: an architecture may do things to them that we do not know."""
+    """Compare our logits with the model's own on two tokens: an architecture may do things to them that we do not
+    know."""
     tokens = torch.tensor([[0, min(1, model.vocab - 1)]], device=next(model.parameters()).device)
     with evaluating(model):
         ours, theirs = model(tokens).float(), model.plain(input_ids=tokens).logits[..., : model.vocab].float()

@@ -83,7 +83,8 @@ class Texts(Picture):
     def html(self) -> str:
         items = [
             f'<figure style="margin:0 0 1em 0"><figcaption>{html.escape(self._caption(i))}</figcaption>'
-            f'<pre style="white-space:pre-wrap;margin:0;max-height:20em;overflow:auto">{html.escape(text)}</pre></figure>'
+            f'<pre style="white-space:pre-wrap;margin:0;max-height:20em;overflow:auto">{html.escape(text)}</pre>'
+            "</figure>"
             for i, text in enumerate(self.texts)
         ]
         return f'<div class="texts">{"".join(items)}</div>'

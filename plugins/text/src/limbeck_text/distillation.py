@@ -1,12 +1,12 @@
 """Token by token: the student's next-token law against the teacher's, at every valid position of a batch.
 
-One objective serves Hinton's distillation, forward and reverse KL, the generalized JSD, on-policy distillation (GKD) and
-training on the teacher's texts; they differ in the divergence, in how much cross-entropy goes with it, and in the source
-their tokens come from. Letters: B batch, L sequence, V vocabulary.
+One objective serves Hinton's distillation, forward and reverse KL, the generalized JSD, on-policy distillation (GKD)
+and training on the teacher's texts; they differ in the divergence, in how much cross-entropy goes with it, and in the
+source their tokens come from. Letters: B batch, L sequence, V vocabulary.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +55,9 @@ class TokenDivergence(Objective):
         if teacher is not None:
             check_same_tokenizer(teacher, unwrap(generator))
         elif self._divergence is not None:
-            raise ValueError(f"{type(self).__name__} compares with a teacher, and was given none: add a `teacher:` block")
+            raise ValueError(
+                f"{type(self).__name__} compares with a teacher, and was given none: add a `teacher:` block"
+            )
         self.add_role("generator", generator)
 
     def phases(self, step: int) -> Sequence[Phase]:
@@ -98,7 +100,9 @@ class TokenDivergence(Objective):
             given = "nothing" if batch.x0 is None else f"{batch.x0.dtype} of shape {tuple(batch.x0.shape)}"
             raise ValueError(f"{name} learns from token ids (B, L), int64; the source yields {given}. Use data of text")
         if batch.x0.shape[1] < 2:
-            raise ValueError(f"{name} predicts next tokens: sequences of {batch.x0.shape[1]} have none. Use longer ones")
+            raise ValueError(
+                f"{name} predicts next tokens: sequences of {batch.x0.shape[1]} have none. Use longer ones"
+            )
         if batch.attention_mask is None and batch.loss_mask is None:
             return batch.x0, None, torch.zeros((), device=batch.x0.device)
         valid = next_token_mask(batch)
@@ -176,9 +180,9 @@ class JSD(TokenDivergence):
 
 
 class GKD(JSD):
-    """The generalized JSD on texts that, with chance `student_fraction`, the student wrote; Agarwal et al. 2024, Alg. 1.
+    """The generalized JSD on texts that, with chance `student_fraction`, the student wrote; Agarwal et al. 2024.
 
-    No gradient flows through the sampling. The draws are the `on_policy` source's.
+    Their Algorithm 1. No gradient flows through the sampling. The draws are the `on_policy` source's.
     """
 
     needs = Needs(generator={"log_probs", "generates"}, teacher={"log_probs"}, data={"samples"})
@@ -203,5 +207,11 @@ class SequenceKD(TokenDivergence):
 
 
 __all__ = [
-    "GKD", "JSD", "ForwardKL", "Hinton", "ReverseKL", "SequenceKD", "TokenDivergence",
+    "GKD",
+    "JSD",
+    "ForwardKL",
+    "Hinton",
+    "ReverseKL",
+    "SequenceKD",
+    "TokenDivergence",
 ]

@@ -23,11 +23,16 @@ FLOOR = -1e30
 def log_probs(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """log softmax(logits / temperature) over the last axis, at least in float32, (..., V)."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).clamp_min(FLOOR)
+    return tempered_log_softmax(logits, temperature)
+
+
+def tempered_log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """log softmax(logits / temperature) of finite logits, (..., V)."""
     return (logits if temperature == 1 else logits / temperature).log_softmax(-1)
 
 
 def forward_kl(teacher: Tensor, student: Tensor) -> Tensor:
-    """KL(p || q) = sum_v p (log p - log q). Covers every mode of the teacher. Gradient in the student's logits: q - p."""
+    """KL(p || q) = sum_v p (log p - log q): covers every mode of the teacher. Gradient in student logits: q - p."""
     return (teacher.exp() * (teacher - student)).sum(-1)
 
 
@@ -96,5 +101,5 @@ def token_divergence(name: str, *, beta: float = 0.5, skew: float = 0.1) -> Dive
 
 __all__ = [
     "Divergence", "forward_kl", "generalized_jsd", "log_mixture", "log_probs", "reverse_kl", "skewed_kl",
-    "skewed_reverse_kl", "token_divergence", "total_variation",
+    "skewed_reverse_kl", "tempered_log_softmax", "token_divergence", "total_variation",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ the backward pass only scales them. One chunk's logits are all that is ever ther
 Letters: N tokens, H hidden width, V vocabulary. Everything with one value per token has the leading shape of `hidden`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from limbeck_text.divergences import FLOOR, Divergence, log_probs
+from limbeck_text.divergences import FLOOR, Divergence, tempered_log_softmax
 from limbeck_text.head import Head
 
 WORKING_COPIES = 8  # tensors (tokens of a chunk, V) that are there at once, at most
@@ -82,8 +82,8 @@ def vocabulary_loss(
         teacher_flat, labels, weight = (None if x is None else x[kept] for x in (teacher_flat, labels, weight))
     count = len(flat)
     task = _Task(
-        head=head.detach(), teacher_hidden=teacher_flat, teacher_head=teacher_head, divergence=divergence, labels=labels,
-        temperature=temperature, soft_weight=soft_weight, hard_weight=hard_weight, weight=weight,
+        head=head.detach(), divergence=divergence, teacher_hidden=teacher_flat, teacher_head=teacher_head,
+        labels=labels, temperature=temperature, soft_weight=soft_weight, hard_weight=hard_weight, weight=weight,
         amount=1.0 / max(count, 1) if reduction == "mean" else 1.0, chunk=chunk or chunk_size(head.vocab, flat),
     )  # fmt: skip
     value, soft, hard = _FusedHead.apply(flat, head.weight, head.bias, task, torch.is_grad_enabled())
@@ -155,14 +155,14 @@ class _Task:
         logits = self.head.shape(projected)
         tempered = hard = soft = None
         if self.labels is not None:
-            plain = log_probs(logits)
+            plain = tempered_log_softmax(logits)
             hard = -plain.gather(-1, self.labels[rows].unsqueeze(-1)).squeeze(-1)
             tempered = plain if self.temperature == 1 else None
         if self.divergence is not None:
             assert teacher is not None and self.teacher_hidden is not None
             with torch.no_grad():
-                p = log_probs(teacher.head.shape(teacher.of(self.teacher_hidden[rows])), self.temperature)
-            soft = self.divergence(p, log_probs(logits, self.temperature) if tempered is None else tempered)
+                p = tempered_log_softmax(teacher.head.shape(teacher.of(self.teacher_hidden[rows])), self.temperature)
+            soft = self.divergence(p, tempered_log_softmax(logits, self.temperature) if tempered is None else tempered)
         return soft, hard
 
     def total(self, soft: Tensor | None, hard: Tensor | None, rows: slice) -> Tensor:
@@ -182,10 +182,12 @@ class _Product:
         self.bias = None if head.bias is None else head.bias.detach()
 
     def of(self, hidden: Tensor) -> Tensor:
-        """(n, V), in float32 or better."""
+        """(n, V), in float32 or better; finite where it is not nan (see `FLOOR`)."""
         projected = hidden.to(self.dtype) @ self.weight.T
         projected = projected.to(torch.promote_types(self.dtype, torch.float32))
-        return projected if self.bias is None else projected.add_(self.bias)
+        if self.bias is not None:
+            projected.add_(self.bias)
+        return projected.clamp_min_(FLOOR)
 
 
 class _FusedHead(torch.autograd.Function):

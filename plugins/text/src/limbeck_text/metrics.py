@@ -64,7 +64,7 @@ class NLL(ModelMetric):
 
 
 class KLToTeacher(ModelMetric):
-    """Forward KL(teacher || student) per token on held-out windows. The teacher's own is 0; without one there is none."""
+    """Forward KL(teacher || student) per token on held-out windows; the teacher's own is 0."""
 
     Options = NLLOptions
     better = {"kl_to_teacher": "lower"}

@@ -38,7 +38,7 @@ class PydocsLMOptions(Options):
     intermediate: int | None = Field(None, ge=8, description="width of the feed-forward part; null: 8/3 of hidden")
     context: int = Field(160, ge=2, description="longest sequence in tokens")
     tied: bool = Field(True, description="one matrix for the embedding and the head")
-    dropout: float = Field(0.0, ge=0, lt=1, description="on embeddings, attention and feed-forward outputs, while training")
+    dropout: float = Field(0.0, ge=0, lt=1, description="on embeddings, attention and feed-forward, while training")
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
@@ -114,6 +114,19 @@ class AutoregressiveOptions(Options):
     temperature: float = Field(1.0, ge=0, description="divides logits; 0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="smallest set of tokens with so much probability")
     stop: bool = Field(True, description="finish at an end-of-sequence token; false: go on with the next document")
+
+
+class TransformersExportOptions(Options):
+    """Model and tokenizer in one folder."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="type of the weights")
+    overwrite: bool = Field(False, description="replace the files of an earlier export")
+
+
+class PeftExportOptions(Options):
+    """Adapters and tokenizer in one folder."""
+
+    overwrite: bool = Field(False, description="replace the files of an earlier export")
 
 
 class LanguageModellingOptions(Options):

@@ -36,7 +36,7 @@ def stream(split: Split, path: str = "", tokenizer: str = "") -> Tensor:
 
 
 class Pydocs(Data):
-    """Windows of `length` tokens, `x0` (B, L) int64, that start every `stride` tokens (every `length`: without overlap).
+    """Windows of `length` tokens, `x0` (B, L) int64, that start every `stride` tokens (`length`: without overlap).
 
     Documents are split by the hash of their names: `train` (half), `judge` (for the independent language model that
     judges samples, and nothing else) and `held_out`. Who names no split gets `train`.
@@ -57,9 +57,7 @@ class Pydocs(Data):
         path: str = "",
         tokenizer: str = "",
     ):
-        chosen = PydocsOptions(
-            split=split, length=length, stride=stride, prompt=prompt, path=path, tokenizer=tokenizer
-        )
+        chosen = PydocsOptions(split=split, length=length, stride=stride, prompt=prompt, path=path, tokenizer=tokenizer)
         self.options, self.name = chosen, split
         self.tokenizer = named(tokenizer)
         self.space = text_space(length, self.tokenizer)

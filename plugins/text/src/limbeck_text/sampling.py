@@ -46,9 +46,7 @@ class Autoregressive(Sampler):
             prompt = cond.to(device)
         else:
             prompt, mask = left_padded([model.tokenizer.encode(text) for text in cond], model.pad, device)
-        tokens, _ = model.generate_tokens(
-            prompt, mask, length=steps, rng=rng, **self.options.model_dump()
-        )
+        tokens, _ = model.generate_tokens(prompt, mask, length=steps, rng=rng, **self.options.model_dump())
         value = tokens[:, 1:] if cond is None else tokens
         return Sample(value=value, at=value, t_from=1.0, t_to=0.0, evaluations=steps)
 

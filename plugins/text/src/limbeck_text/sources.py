@@ -69,6 +69,25 @@ def continued(
     return Batch(x0=tokens, attention_mask=real.bool(), loss_mask=learned)
 
 
+def translated(batch: Batch, own: Any, other: Any) -> Batch:
+    """Prompts and completions of one tokenizer in the ids of another: the same text, cut apart anew.
+
+    Prompt and completion are encoded apart, so that no token reaches from one into the other.
+    """
+    assert batch.x0 is not None and batch.attention_mask is not None and batch.loss_mask is not None
+    rows, learned = [], []
+    for tokens, real, wanted in zip(batch.x0, batch.attention_mask, batch.loss_mask, strict=True):
+        written = tokens[wanted].tolist()
+        begin = other.encode(own.decode(tokens[real & ~wanted].tolist()))
+        ended = bool(written) and written[-1] in own.eos
+        end = other.encode(own.decode(written)) + (list(other.eos[:1]) if ended else [])
+        rows.append(begin + end)
+        learned.append([0] * len(begin) + [1] * len(end))
+    x0, real = left_padded(rows, other.pad, batch.x0.device)
+    wanted, _ = left_padded(learned, 0, batch.x0.device)
+    return Batch(x0=x0, attention_mask=real, loss_mask=wanted.bool())
+
+
 class _Writing(Source):
     """What both sources share: rows of the data whose beginnings a model continues."""
 
@@ -97,10 +116,13 @@ class _Writing(Source):
         return data.batch(rows_of(rng, size, len(data))).to(rng.device)
 
     def write(self, batch: Batch, rng: Rng) -> Batch:
-        o, model = self.options, getattr(self, self.writer)
-        prompt, mask = prompts_of(batch, o.prompt)
         assert batch.x0 is not None
-        length = o.length or max(1, batch.x0.shape[1] - prompt.shape[1])
+        prompt, mask = prompts_of(batch, self.options.prompt)
+        length = self.options.length or max(1, batch.x0.shape[1] - prompt.shape[1])
+        return self.go_on(prompt, mask, length, rng)
+
+    def go_on(self, prompt: Tensor, mask: Tensor, length: int, rng: Rng) -> Batch:
+        o, model = self.options, getattr(self, self.writer)
         return continued(model, prompt, mask, length=length, temperature=o.temperature, top_p=o.top_p, rng=rng)
 
 
@@ -126,13 +148,21 @@ class TeacherTextSource(_Writing):
     """The teacher's completions of the data's beginnings: `count` of them, written when first asked for and then gone
     through epoch by epoch like data; or with count 0 new ones every step.
 
-    The i-th completion is a function of (seed, i, chunk): every process and every resumed run has the same ones.
+    The i-th completion is a function of (seed, i, chunk): every process and every resumed run has the same ones. A
+    teacher with another tokenizer than the generator's is given, and gives, text.
     """
 
     name, writer = "teacher_text", "teacher"
     Options = TeacherTextSourceOptions
 
     _texts: Batch | None = None
+
+    def go_on(self, prompt: Tensor, mask: Tensor, length: int, rng: Rng) -> Batch:
+        own, other = (getattr(m and unwrap(m), "tokenizer", None) for m in (self.teacher, self.generator))
+        if other is None or own is other or own.fingerprint() == other.fingerprint():
+            return super().go_on(prompt, mask, length, rng)
+        rows = [own.encode(other.decode(row[real].tolist())) for row, real in zip(prompt, mask, strict=True)]
+        return translated(super().go_on(*left_padded(rows, own.pad, prompt.device), length, rng), own, other)
 
     def texts(self, device: torch.device | str = "cpu") -> Batch:
         """All of them; written when first asked for, with a progress bar on a terminal."""
@@ -170,4 +200,4 @@ def _joined(made: list[Batch], count: int) -> Batch:
     return Batch(x0=padded("x0"), attention_mask=padded("attention_mask"), loss_mask=padded("loss_mask"))
 
 
-__all__ = ["OnPolicySource", "TeacherTextSource", "continued", "prompts_of"]
+__all__ = ["OnPolicySource", "TeacherTextSource", "continued", "prompts_of", "translated"]

@@ -62,10 +62,9 @@ class TextTokenizer:
         if self._transformers is None:
             from transformers import PreTrainedTokenizerFast
 
-            self_made = PreTrainedTokenizerFast(
+            return PreTrainedTokenizerFast(
                 tokenizer_object=self.backend, pad_token=PAD, eos_token=EOS, padding_side="left"
             )
-            return self_made
         return self._transformers
 
     def __deepcopy__(self, memo: dict) -> "TextTokenizer":
@@ -124,7 +123,7 @@ def train(texts: Iterable[str], vocab: int = VOCAB) -> Any:
 
 
 def main(directory: str) -> None:
-    """Train on the training split and write the tokenizer with its provenance: `python -m limbeck_text.tokenizer DIR`."""
+    """Train on the training split; write the tokenizer and its provenance: `python -m limbeck_text.tokenizer DIR`."""
     import sys
     from importlib.metadata import version
 

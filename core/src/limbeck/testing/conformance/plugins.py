@@ -176,7 +176,9 @@ def declared_abilities_are_there(case: Case) -> None:
         name = f"{c.kind} {c.name}"
         if c.kind not in ("teacher", "generator", "objective", "data", "sampler") or name in skipped:
             continue
-        given = case.extra.get("component_options", {}).get(name, {})
+        if c.example is None:
+            continue  # it needs what nobody has by default
+        given = {**c.example, **case.extra.get("component_options", {}).get(name, {})}
         if c.options and any(f.is_required() for n, f in load(c.options).model_fields.items() if n not in given):
             continue
         conditions = case.extra.get("component_conditions", {}).get(name, lambda n: None)
