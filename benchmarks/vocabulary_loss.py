@@ -4,27 +4,28 @@
 
 Each measurement is a process of its own, because a process never gives back its peak. Memory is the peak of the
 resident set during one forward and backward pass, above what inputs and weights (resident before) and the gradients of
-hidden states and weight take.
+hidden states and weight take. Needs Linux (/proc).
 """
 
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import time
 
 
-def peak_bytes() -> int:
-    """Highest resident set of this process so far."""
-    try:
-        with open("/proc/self/status") as status:  # exact; ru_maxrss of a child can start at its parent's
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+def resident(field: str) -> int:
+    """Bytes of this process's resident set: `VmRSS` now, `VmHWM` at its peak."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
+
+
+def forget_peak() -> None:
+    """From now on VmHWM counts from what is resident now."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
 
 
 def measure(kind: str, tokens: int, vocab: int, width: int, name: str) -> dict:
@@ -54,12 +55,13 @@ def measure(kind: str, tokens: int, vocab: int, width: int, name: str) -> dict:
     loss(2)  # load what is loaded when first used
     for leaf in (hidden, weight):
         leaf.requires_grad_(True)
-    before = peak_bytes()
+    forget_peak()
+    before = resident("VmRSS")
     started = time.perf_counter()
     value = loss(tokens)
     value.backward()
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "bytes": peak_bytes() - before - gradients, "value": float(value)}
+    return {"seconds": seconds, "bytes": resident("VmHWM") - before - gradients, "value": float(value)}
 
 
 def main() -> None:

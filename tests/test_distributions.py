@@ -1,4 +1,4 @@
-"""What pip reads: three distributions that agree with each other and with the workspace."""
+"""What pip reads: five distributions that agree with each other and with the workspace."""
 
 import importlib
 import re
@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"limbeck": "core", "limbeck-diffusion": "plugins/diffusion", "limbeck-image": "plugins/image"}
+FOLDERS = {
+    "limbeck": "core",
+    "limbeck-diffusion": "plugins/diffusion",
+    "limbeck-image": "plugins/image",
+    "limbeck-text": "plugins/text",
+    "limbeck-3d": "plugins/3d",
+}
 
 
 def project(folder: str) -> dict:

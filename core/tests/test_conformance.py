@@ -4,6 +4,7 @@ matrix."""
 import pytest
 import torch
 
+import limbeck
 from limbeck.registry import registry
 from limbeck.testing.conformance import CHECKS
 from limbeck.testing.conformance.cells import possible_cells, train_cell
@@ -14,11 +15,23 @@ def ten_labels(n):
     return torch.arange(n) % 10
 
 
+def some_views(n):
+    """Prompts and cameras, as the 3D data gives them."""
+    return registry.create("data", "3d/prompt").conditions(n, limbeck.rng(0))
+
+
 # What a component needs to be judged beyond its defaults, and what is known not to hold, by plugin and component.
 SETTINGS = {
     "image": {
         "component_options": {"generator digits": {"two_times": True}},  # flow_map_time: with two_times
         "component_conditions": {"generator digits": ten_labels, "teacher digits": ten_labels},
+    },
+    "text": {"component_options": {"data pydocs": {"prompt": 8}}},  # conditions: with prompt
+    "3d": {
+        "component_conditions": {
+            name: some_views for name in ("generator views", "teacher views", "teacher oracle", "generator image",
+                                          "generator voxels", "generator splats")
+        },
     },
 }
 
@@ -46,11 +59,13 @@ def test_every_cell_that_the_matrix_calls_possible_trains(cell):
 
 
 def test_there_are_plugins_and_cells_to_judge():
-    if not {"diffusion", "image"} <= set(MANIFESTS):
+    if not {"diffusion", "image", "text", "3d"} <= set(MANIFESTS):
         pytest.skip(f"only these plugins are installed: {sorted(MANIFESTS)}")
-    assert {c.objective.component.name for c in possible_cells()} >= {
-        "flow_matching",
-        "consistency",
-        "dmd2",
-        "ode_pairs",
-    }
+    cells = {(c.objective.component.name, c.generator.qualified) for c in possible_cells()}
+    assert cells >= {
+        ("flow_matching", "image/digits"), ("ode_pairs", "image/digits"),
+        *((name, use) for name in ("dmd2", "consistency") for use in ("image/digits", "3d/views", "text/pydocs_masked")),
+        *((name, f"3d/{scene}") for name in ("sds", "csd", "vsd", "ism") for scene in ("image", "voxels", "splats")),
+        *((name, "text/pydocs_lm") for name in ("fkl", "gkd", "seq_kd", "language_modelling")),
+        ("mdlm", "text/pydocs_masked"), ("sdtt", "text/pydocs_masked"),
+    }  # fmt: skip

@@ -215,7 +215,7 @@ def test_a_recipes_exports_lie_in_the_run_and_one_that_fails_costs_a_line(tmp_pa
 
 
 def test_an_exporter_that_is_not_known_is_refused_before_anything_runs(tmp_path, exporters):
-    with pytest.raises(LimbeckError, match=r"export\.0\.use: no exporter named 'tiny_notes'. Did you mean 'tiny_note'"):
+    with pytest.raises(LimbeckError, match=r"export\[0\].use: no exporter named 'tiny_notes'. Did you mean 'tiny_note'"):
         recipes.load(problem.recipe(export=["tiny_notes"]))
 
 

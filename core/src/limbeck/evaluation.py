@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from limbeck import conditions
+from limbeck.categorical import CategoricalProcess
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Data, Metric, ModelMetric, Sampler, Teacher, unwrap
 from limbeck.processes import GaussianProcess
@@ -167,7 +168,9 @@ def _teachers(built: Any, student: Any) -> list[tuple[str, str, Teacher, Sampler
     """The teacher at its own sampler and steps, at its fewest, and with no more evaluations than the student: (name,
     role, model, sampler, steps, sampler's name)."""
     block = _teacher_sampling(built.recipe)
-    if block is None and not isinstance(built.teacher.process, GaussianProcess):  # tokens: as the student is sampled
+    if block is None and isinstance(built.teacher.process, CategoricalProcess):
+        block = dict(DEFAULT_TOKEN_SAMPLING)
+    if block is None and not isinstance(built.teacher.process, GaussianProcess):  # as the student is sampled
         sampler, steps, use = built.sampler, built.sampling_steps, _student_sampler(built)
     else:
         block = block or dict(DEFAULT_TEACHER_SAMPLING)

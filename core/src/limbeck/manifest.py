@@ -104,7 +104,8 @@ class Component:
         options: `module:attribute` of the pydantic model of its options, in a module that imports no torch, so that a
             wrong option is refused before anything heavy loads. None: derived from the signature when it is resolved.
         modality: image, video, audio, 3d, text, or any.
-        can: abilities offered (generator, teacher, data).
+        can: abilities offered (generator, teacher, data). Of a sampler: what it walks, `gaussian` unless it says
+            otherwise (`categorical` tokens, `generates` behind a prompt, `renders` for cameras).
         needs: abilities asked (objective). Those that depend on options come from the option model's `needs()`.
         reference: paper, or where it was first described.
         details: free facts shown by `limbeck show` (formula, cost, where it fails).

@@ -31,7 +31,8 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 def write(path: str | Path, state: Mapping[str, Tensor], **described: Any) -> None:
     """Save with JSON values in the header: `config` (how to build the network), `provenance` (how it came about)."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # clones: tied tensors share memory, and safetensors stores every name
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     header = {name: json.dumps(value, sort_keys=True) for name, value in described.items()}
     save_file(state, str(path), metadata={**header, "sha256": digest(state)})
     Path(path).chmod(0o644)  # safetensors writes 0600, which a wheel would carry to other users

@@ -18,7 +18,7 @@ from PIL import Image
 import limbeck
 from limbeck.errors import LimbeckError, NonFinite, RunExists
 from limbeck_3d import exporters, splat_file, viewer
-from limbeck_3d.meshing import default_threshold, mesh_field, scene_mesh, state_of, to_linear
+from limbeck_3d.meshing import Sounding, mesh_field, scene_mesh, sound, surface_density, to_linear
 from limbeck_3d.scenes import FieldGrid, ImageScene, Voxels
 from limbeck_3d.splat_scene import Splats
 
@@ -71,10 +71,41 @@ def test_a_ball_becomes_a_closed_ball_of_its_radius():
     assert (made.mesh.visual.vertex_colors[:, :3] == 51).all()
 
 
-def test_the_threshold_is_where_a_cell_has_alpha_one_half():
-    cell = 2 / 32
-    assert 1 - math.exp(-default_threshold(cell) * cell) == pytest.approx(0.5)
-    assert state_of(ball_field()).threshold == pytest.approx(math.log(2) * 16)
+@pytest.mark.parametrize("sigma", [3.0, 30.0])
+def test_the_surface_of_soft_and_of_hard_matter_lies_where_renders_show_it(sigma):
+    # a ball whose density falls from sigma to 0 around radius 0.6: half opaque where a ray at that distance from the
+    # centre gathers an optical depth of log 2, 0.59 for sigma 3 and 0.66 for sigma 30
+    x, y, z = places(32)
+    inside = torch.sigmoid(40 * (0.6 - (x**2 + y**2 + z**2).sqrt()))
+    made = mesh_field(FieldGrid(sigma * inside, torch.full((3, 32, 32, 32), 0.5)))
+    distance, along = torch.linspace(0.4, 0.8, 401)[:, None], torch.linspace(-1, 1, 2001)
+    depth = sigma * torch.sigmoid(40 * (0.6 - (distance**2 + along**2).sqrt())).mean(1) * 2
+    seen = 0.4 + 0.001 * int((depth > math.log(2)).sum())
+    assert np.linalg.norm(made.mesh.vertices, axis=1).mean() == pytest.approx(seen, abs=0.02)
+    assert made.pieces == 1 and made.state.threshold < sigma
+
+
+def test_soundings_of_two_walls_are_known():
+    # front wall of density 2, back wall of density 8, both 0.25 thick: alpha 1 - exp(-2.5); half of the light is
+    # gone in the back wall (0.5 < log 2); turned around, in the back wall's first 0.087 already
+    _, _, z = places(32)
+    density = torch.where((z > 0.5) & (z < 0.75), 2.0, 0.0) + torch.where((z > -0.75) & (z < -0.5), 8.0, 0.0)
+    found = sound(FieldGrid(density, torch.zeros(3, 32, 32, 32)), views=1, size=41)  # elevation -64, azimuth 0
+    assert found.alpha.shape == found.front.shape == found.peak.shape == (41 * 41,)
+    opaque = found.alpha > 0.9
+    assert float(found.peak[opaque].median()) == pytest.approx(8.0, rel=0.01)
+    assert bool((found.front <= found.peak).all()) and float(found.peak[found.alpha < 1e-6].max()) < 1e-3
+
+
+def test_the_level_is_the_one_with_the_largest_overlap():
+    # three opaque rays that meet 4, 6 and 9 in front, three others whose densities reach 5, 1 and 0.
+    # level 4-: 3 of (3 + 1); level 6-: 2 of (3 + 0); level 9-: 1 of 3
+    alpha = torch.tensor([0.9, 0.6, 0.99, 0.4, 0.1, 0.0])
+    front, peak = torch.tensor([4.0, 6.0, 9.0, 5.0, 1.0, 0.0]), torch.tensor([8.0, 6.0, 9.0, 5.0, 1.0, 0.0])
+    assert surface_density(Sounding(alpha, front, peak)) == pytest.approx(4.0, rel=1e-5)
+    peak[4] = 5.0  # two see through it: 3 of 5 is less than 2 of 3
+    assert surface_density(Sounding(alpha, front, peak)) == pytest.approx(6.0, rel=1e-5)
+    assert surface_density(Sounding(alpha / 2, front, peak)) is None
 
 
 def test_what_touches_the_faces_of_the_cube_is_closed_there_and_said():
@@ -131,11 +162,14 @@ def test_the_mesh_of_a_scene_lies_where_its_renders_show_it(scene):
 
 def test_empty_full_and_broken_fields_are_refused_with_a_cure():
     empty, grey = torch.zeros(8, 8, 8), torch.full((3, 8, 8, 8), 0.5)
-    assert state_of(FieldGrid(empty + 1.5, grey)).kind == "empty"
-    with pytest.raises(LimbeckError, match=r"the field is empty: max density 1.5, threshold 2.77.*guidance"):
-        mesh_field(FieldGrid(empty + 1.5, grey))
+    with pytest.raises(
+        LimbeckError, match=r"is empty: max density 0.1, and no ray has alpha 0.5 .highest 0.\d+.*guidance"
+    ):
+        mesh_field(FieldGrid(empty + 0.1, grey))
+    with pytest.raises(LimbeckError, match=r"is empty: max density 0.1, threshold 3, 0 % of the cells above it"):
+        mesh_field(FieldGrid(empty + 0.1, grey), threshold=3.0)
     assert len(mesh_field(FieldGrid(block_scene(8).field().density, grey), threshold=1.0).mesh.faces) > 0
-    with pytest.raises(LimbeckError, match=r"the field is full: .*100 % of those on its faces.*random backgrounds"):
+    with pytest.raises(LimbeckError, match=r"is full: .*100 % of those on its faces.*random backgrounds"):
         mesh_field(FieldGrid(empty + 50, grey))
     empty[1, 2, 3] = float("nan")
     with pytest.raises(NonFinite, match="not finite.*earlier checkpoint"):

@@ -108,7 +108,7 @@ def test_the_classifier_reads_true_renders_and_a_front_on_every_side_is_found_ou
     true = ViewAccuracy()(Orbit()(TrueScene("a red chair"), cond).value, cond, data)
     assert true["named"] > 0.9 and true["view_accuracy"] > 0.75 and true["janus"] < 0.15
     faces = ViewAccuracy()(Orbit()(TrueScene("a red chair", front_only=True), cond).value, cond, data)
-    assert faces["janus"] > 0.85 and faces["view_accuracy"] < true["view_accuracy"]
+    assert faces["janus"] > 0.6 and faces["view_accuracy"] < true["view_accuracy"]
     wrong = ViewAccuracy()(Orbit()(TrueScene("a blue box"), cond).value, cond, data)
     assert wrong["named"] == 0
 

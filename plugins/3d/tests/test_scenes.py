@@ -1,5 +1,7 @@
 """Scenes: conditions, particles, schedules, regularisers, what bad parameters get."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -97,6 +99,18 @@ def test_the_background_is_seen_where_nothing_is():
         scene(views(2, background=torch.zeros(2, 4)))
 
 
+def test_bounds_ball_shows_and_exports_the_ball_alone():
+    whole, round_ = small("voxels", grid=16), small("voxels", grid=16, bounds="ball", samples=12)
+    with torch.no_grad():
+        for scene in (whole, round_):
+            scene.density.fill_(-3.0)
+    corner = scene.field().density
+    assert float(corner[0, 0, 0]) == 0 and float(corner[8, 8, 8]) > 0.1 and float(whole.field().density.min()) > 0.1
+    cond = views(2)
+    assert bool(round_(cond).alpha[0, 0, 4, 4] < whole(cond).alpha[0, 0, 4, 4])
+    torch.testing.assert_close(round_(cond).image[:, :, 0, 0], cond["background"])
+
+
 def test_the_start_is_a_grey_ball_of_the_density_asked_for():
     scene = Voxels(grid=33, blob_density=7.0, blob_radius=0.4)
     field = scene.field()
@@ -189,6 +203,34 @@ def test_gsplat_says_in_one_line_why_it_cannot_render_here(monkeypatch):
     with pytest.raises(LimbeckError, match=r"backend gsplat: .*backend=torch") as caught:
         limbeck.create("generator", "3d/splats", backend="gsplat")
     assert "\n" not in str(caught.value)
+
+
+def test_collapse_is_said_once_in_time_or_ends_the_run():
+    from types import SimpleNamespace
+
+    scene = small("voxels", particles=2)
+    watch = limbeck.create("callback", "3d/collapse", every=10, after=20)
+    watch.run_started(built=SimpleNamespace(generator=scene))
+    with torch.no_grad():
+        scene.density[1] = -20.0  # nothing is left of the second
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        watch.step_ended(step=10)  # too early
+        watch.step_ended(step=25)  # not a step to look at
+    with pytest.warns(UserWarning, match="after 30 steps, particle 1: the field is empty: .*guidance") as caught:
+        watch.step_ended(step=30)
+        watch.step_ended(step=40)
+    assert len(caught) == 1
+    with torch.no_grad():
+        scene.density[0] = 20.0
+    with pytest.warns(UserWarning, match="after 50 steps, particle 0: the field is full: .*random backgrounds"):
+        watch.step_ended(step=50)
+    stern = limbeck.create("callback", "3d/collapse", stop=True)
+    stern.run_started(built=SimpleNamespace(generator=scene))
+    with pytest.raises(LimbeckError, match="after 100 steps, particle 0: the field is full"):
+        stern.step_ended(step=100)
+    stern.run_started(built=SimpleNamespace(generator=torch.nn.Linear(1, 1)))
+    stern.step_ended(step=100)  # nothing to look at
 
 
 @pytest.mark.parametrize("name", ["voxels", "splats"])

@@ -8,7 +8,7 @@ import torch
 from limbeck.scenes import Cameras
 from limbeck_3d.compositing import compositing_weights, mean_depth
 from limbeck_3d.regularisers import alpha_entropy, border, distortion, sparsity, total_variation
-from limbeck_3d.volume import cube_span, grid_field, trace, trilinear
+from limbeck_3d.volume import ball_span, cube_span, grid_field, trace, trilinear
 
 F64 = torch.float64
 
@@ -47,6 +47,22 @@ def test_rays_enter_and_leave_the_cube_where_geometry_says():
     torch.testing.assert_close(near[:2], torch.tensor([2.0, 0.0], dtype=F64))
     torch.testing.assert_close(far[:2], torch.tensor([4.0, math.sqrt(2)], dtype=F64))
     assert (near[2:4] == far[2:4]).all() and not near.isnan().any() and not far.isnan().any()
+
+
+def test_rays_enter_and_leave_the_ball_where_geometry_says():
+    origins, directions = rays(
+        ((0, 0.6, 3), (0, 0, -1)), ((0, 0, 0), (0, 1, 1)), ((0, 1.1, 3), (0, 0, -1)), ((0, 0, 3), (0, 0, 1))
+    )
+    near, far = ball_span(origins, directions)
+    torch.testing.assert_close(near[:2], torch.tensor([2.2, 0.0], dtype=F64))
+    torch.testing.assert_close(far[:2], torch.tensor([3.8, 1.0], dtype=F64))
+    assert (near[2:] == far[2:]).all()
+    density = torch.full((4, 4, 4), 0.7, dtype=F64)
+    field = grid_field(density, torch.zeros(3, 4, 4, 4, dtype=F64))
+    seen = trace(field, origins, directions, torch.zeros(3, 4, dtype=F64), samples=5, span=ball_span)
+    torch.testing.assert_close(
+        seen.alpha, torch.tensor([1 - math.exp(-0.7 * 1.6), 1 - math.exp(-0.7), 0, 0], dtype=F64)
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 5, 64])

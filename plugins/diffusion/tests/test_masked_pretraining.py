@@ -38,7 +38,9 @@ def exactly(objective, x, nodes=24):
     hidden = masks.repeat(nodes, 1)
     alpha = process.alpha(t)[:, None]
     u = torch.where(hidden.bool(), (1 + alpha) / 2, alpha / 2)
-    weight = torch.tensor(weights / 2).repeat_interleave(len(masks)) * torch.where(hidden.bool(), 1 - alpha, alpha).prod(1)
+    weight = torch.tensor(weights / 2).repeat_interleave(len(masks)) * torch.where(
+        hidden.bool(), 1 - alpha, alpha
+    ).prod(1)
     batch = Batch(x0=x.expand(len(t), -1), weight=weight)
     return float(objective.loss(PHASE, batch, FixedDraws({"t": t, "eps": u})).value.detach())
 

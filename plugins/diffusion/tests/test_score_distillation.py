@@ -16,7 +16,7 @@ from limbeck.guidance import Guided
 from limbeck.interfaces import Batch, Codec, Phase, Space
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.scenes import Render, Scene
-from limbeck.testing import FixedDraws, GaussianTeacher, gauss_hermite_batch
+from limbeck.testing import FixedDraws, GaussianGenerator, GaussianTeacher, gauss_hermite_batch
 from limbeck_diffusion.distribution import clip_field, field_weight, injection_loss
 from limbeck_diffusion.ism import ISM
 from limbeck_diffusion.score_difference import CSD, DMD2, SDS, VSD
@@ -630,3 +630,51 @@ def test_how_to_sample_follows_from_what_is_trained():
         objective.setup(Canvas(torch.zeros(1, *EVENT)), teacher_of(VP()))
         assert objective.sampling() == {"use": "orbit"}
         assert objective.default_source == "prior"
+
+
+# --- few-step students ---
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.9])
+def test_sds_on_a_one_step_student_pulls_its_mean_and_collapses_its_width(spread):
+    # x = A + b z: E[G_x] = w k (A - m), E[G_x z] = w k b, which is never zero
+    process, t = RectifiedFlow(), 0.4
+    teacher, generator = GaussianTeacher(process, COND, STD), GaussianGenerator(process, 0.2, spread)
+    objective = SDS(**options())
+    objective.setup(generator, teacher)
+    z, weight = gauss_hermite_batch(16, 2)
+    rng = FixedDraws({"noise": z[:, :1], "eps": z[:, 1:], "t": torch.full((len(z),), t, dtype=torch.float64)})
+    objective.loss(GENERATOR, Batch(x0=z[:, :1], weight=weight), rng).backward()
+    a, s = coefficients(process, t)
+    k = s**2 * a * s / (a**2 * STD**2 + s**2)
+    assert generator.means.grad[-1].item() == pytest.approx(k * (0.2 - COND), rel=1e-6)
+    assert generator.factor.grad.item() == pytest.approx(k * spread, rel=1e-6)
+
+
+def test_vsd_on_a_one_step_student_is_dmd2_without_its_normaliser():
+    process, found = VP(), []
+    z, weight = gauss_hermite_batch(8, 2)
+    for objective in (
+        VSD(weight="x0", reduction="mean", **options()),
+        DMD2(normalise=False, **options()),
+    ):
+        generator = GaussianGenerator(process, 0.2, 0.5)
+        objective.setup(generator, GaussianTeacher(process, COND, STD))
+        objective.roles()["critic"].predictor.load_state_dict(generator.law().state_dict())
+        draws = {"noise": z[:, :1], "eps": z[:, 1:], "t": torch.full((len(z),), 0.3, dtype=torch.float64)}
+        objective.loss(GENERATOR, Batch(x0=z[:, :1], weight=weight), FixedDraws(draws)).backward()
+        found.append((generator.means.grad[-1].item(), generator.factor.grad.item()))
+    assert found[0] == found[1] and min(abs(v) for v in found[0]) > 1e-3
+
+
+def test_a_critic_of_adapters_is_asked_of_the_teacher():
+    asked = []
+
+    class Adaptable(GaussianTeacher):
+        def trainable_copy(self, mode="full", **more):
+            asked.append((mode, more))
+            return super().trainable_copy()
+
+    teacher = Adaptable(VP(), full(0.0), full(1.0), class_means=full(1.0, 1))
+    VSD(critic_lora={"rank": 4, "targets": ("to_q",)}).setup(Canvas(full(0.0, 2)), Guided(teacher, 7.5))
+    assert asked == [("lora", {"rank": 4, "alpha": 16.0, "dropout": 0.0, "targets": ("to_q",)})]

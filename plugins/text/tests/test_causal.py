@@ -368,8 +368,8 @@ def test_another_tokenizer_is_refused_with_an_example():
 
 
 def test_a_folder_of_transformers_is_loaded_with_all_its_ends(tmp_path):
-    config = transformers.Qwen2Config(vocab_size=4160, **SMALL, num_key_value_heads=2, max_position_embeddings=64)
-    model = transformers.Qwen2ForCausalLM(config)  # 64 rows of padding
+    config = transformers.LlamaConfig(vocab_size=4160, **SMALL, num_key_value_heads=2, max_position_embeddings=64)
+    model = transformers.LlamaForCausalLM(config)  # 64 rows of padding
     model.generation_config.eos_token_id = [1, 9]
     model.save_pretrained(tmp_path)
     bundled().as_transformers().save_pretrained(tmp_path)

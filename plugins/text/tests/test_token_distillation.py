@@ -11,11 +11,11 @@ from torch import nn
 import limbeck
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Data, Generator, Space, Teacher
+from limbeck_diffusion.sources import rows_of
 from limbeck_text.head import Head
-from limbeck_text.sources import OnPolicySource, TeacherTextSource, continued, prompts_of
+from limbeck_text.sources import OnPolicySource, TeacherTextSource, continued, prompts_of, translated
 
 V, EOS = 4, 3
-PRESETS = ("kd", "fkl", "rkl", "jsd", "gkd", "seq_kd")
 
 
 class Letters:
@@ -29,6 +29,9 @@ class Letters:
 
     def encode(self, text):
         return [self.letters.index(c) for c in text if c in self.letters]
+
+    def decode(self, ids):
+        return "".join(self.letters[i] for i in ids if i != EOS)
 
 
 class TinyLM(Teacher, Generator):
@@ -324,8 +327,6 @@ def test_texts_of_the_student_are_a_function_of_the_draws_and_do_not_depend_on_h
 
 
 def whole_rows(size, step):
-    from limbeck_diffusion.sources import rows_of
-
     return rows_of(limbeck.rng(0, step, "generator"), size, 40)
 
 
@@ -364,6 +365,26 @@ def test_the_teachers_texts_follow_its_law():
     torch.testing.assert_close(found.double(), expected.detach(), rtol=0, atol=0.03)
 
 
+def test_a_teacher_with_another_tokenizer_is_given_text_and_gives_text():
+    teacher, student = TinyLM(1, letters="cab.").freeze(), TinyLM(2)
+    source = TeacherTextSource(data=Words(), teacher=teacher, generator=student, count=32, chunk=32, prompt=3)
+    limbeck.create("objective", "seq_kd").setup(student, teacher)  # not refused
+    texts = source.texts()
+    prompts = Words().batch(rows_of(limbeck.rng(0, 0, "teacher_text"), 32, 40)).x0[:, :3]
+    ended = 0
+    for k, (row, real, learned) in enumerate(zip(texts.x0, texts.attention_mask, texts.loss_mask, strict=True)):
+        assert row[real & ~learned].tolist() == [i for i in prompts[k].tolist() if i != EOS]  # its end has no letter
+        ended += row[learned].tolist()[-1] == EOS
+    assert 0 < ended < 32
+    batch = Batch(
+        x0=torch.tensor([[0, 2, 1, 3, 0]]),
+        attention_mask=torch.tensor([[0, 1, 1, 1, 0]]).bool(),
+        loss_mask=torch.tensor([[0, 0, 1, 1, 0]]).bool(),
+    )
+    moved = translated(batch, teacher.tokenizer, student.tokenizer)  # 2 is b in cab., and b is 1 in abc.
+    assert moved.x0.tolist() == [[1, 0, 3]] and moved.loss_mask.tolist() == [[False, True, True]]
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -383,7 +404,7 @@ def test_a_student_that_returns_nan_is_left_to_the_engine():
     assert not loss_of(objective, Words().batch(torch.arange(2))).value.isfinite()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["kd", "fkl", "rkl", "jsd", "gkd"])
 def test_models_with_different_tokenizers_are_refused(name):
     objective = limbeck.create("objective", name)
     with pytest.raises(LimbeckError, match="use different tokenizers"):

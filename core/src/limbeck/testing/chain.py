@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.categorical import CategoricalProcess, draw
+from limbeck.categorical import CategoricalProcess, MaskedProcess, draw
 from limbeck.interfaces import Prediction, Space, Teacher
 from limbeck.randomness import Rng
 
@@ -48,7 +48,12 @@ class MarkovChainTeacher(Teacher):
         self.register_buffer("initial", start / start.sum())
 
     def posterior(self, xt: Tensor, t: Tensor) -> Tensor:
-        """p(x0_i = v | x_t), (B, L, V), float64. Forward-backward, rescaled at every position."""
+        """p(x0_i = v | x_t), (B, L, V), float64. Forward-backward, rescaled at every position.
+
+        On a masked process it is the same at every t, so that a prompt may be visible even at t = 1.
+        """
+        if isinstance(self.process, MaskedProcess):
+            t = torch.full_like(t, 0.5)
         emission = self.process.likelihood(xt, t)  # (B, L, V)
         forward, backward = [self.initial * emission[:, 0]], [torch.ones_like(emission[:, -1])]
         for i in range(1, xt.shape[1]):

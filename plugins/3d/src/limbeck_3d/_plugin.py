@@ -76,6 +76,7 @@ _COMPONENTS = [
         f"{_PACKAGE}.views:Orbit",
         summary="renders a scene for the cameras asked for",
         modality="3d",
+        can={"renders"},
     ),
     Component(
         "view",

@@ -19,7 +19,7 @@ class MeshExportOptions(_Export):
 
     cells: int | None = Field(None, ge=4, le=512, description="cells per side of the field; null: the scene's own")
     threshold: float | None = Field(
-        None, gt=0, description="density of the surface; null: where a cell, or a splat, has alpha 1/2"
+        None, gt=0, description="density of the surface; null: the one that shows what renders show"
     )
     floaters: float = Field(
         0.01,

@@ -166,7 +166,7 @@ def summary(made: Meshed) -> dict[str, Any]:
         "faces": len(mesh.faces),
         "watertight": bool(mesh.is_watertight),
         "bounds": [[round(float(value), 4) for value in corner] for corner in mesh.bounds],
-        "threshold": round(state.threshold, 4),
+        "threshold": round(state.threshold or 0.0, 4),
         "max_density": round(state.max_density, 4),
         "opaque_cells": round(state.opaque, 6),
         "pieces": made.pieces,

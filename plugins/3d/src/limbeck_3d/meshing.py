@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import LimbeckError, NonFinite
-from limbeck_3d.compositing import opacity
+from limbeck.scenes import Cameras
 from limbeck_3d.scenes import FieldGrid, FieldScene
-from limbeck_3d.volume import trilinear
+from limbeck_3d.volume import cube_span, trilinear
 
 FULL = 0.9  # a field is full when more than this share of its cells is opaque
 EMPTY_CURE = (
@@ -35,15 +35,21 @@ class SceneCollapsed(LimbeckError):
 @dataclass(frozen=True)
 class FieldState:
     """What a field is like: `kind`, the largest density, the share of cells above the threshold, the share of cells on
-    the cube's faces above it, and a sentence."""
+    the cube's faces above it, the threshold (None when no ray is half opaque), and the highest alpha then."""
 
     kind: Literal["good", "empty", "full"]
     max_density: float
     opaque: float
     opaque_border: float
-    threshold: float
+    threshold: float | None
+    max_alpha: float | None = None
 
     def __str__(self) -> str:
+        if self.threshold is None:
+            return (
+                f"the field is empty: max density {self.max_density:.3g}, and no ray has alpha 0.5 "
+                f"(highest {self.max_alpha or 0:.2g}). {EMPTY_CURE}"
+            )
         numbers = (
             f"max density {self.max_density:.3g}, threshold {self.threshold:.3g}, "
             f"{100 * self.opaque:.3g} % of the cells above it"
@@ -55,24 +61,76 @@ class FieldState:
         return f"the field has a surface: {numbers}"
 
 
-def default_threshold(length: float) -> float:
-    """The density at which matter of a length has alpha 1/2: log 2 / length."""
-    return math.log(2) / length
+@dataclass(frozen=True)
+class Sounding:
+    """What R rays find in a field: alpha, the largest density until half of the ray's light is gone (`front`; over all
+    of the ray where less than half goes), and the largest density anywhere (`peak`), (R,) each."""
+
+    alpha: Tensor
+    front: Tensor
+    peak: Tensor
+
+
+def sound(grid: FieldGrid, *, views: int = 12, size: int = 36, samples: int = 72) -> Sounding:
+    """Send rays into a field from all around, without gradients."""
+    turn = torch.arange(views)
+    cameras = Cameras(
+        azimuth=turn * 137.5, elevation=torch.asin(torch.linspace(-0.9, 0.9, views)).rad2deg(),
+        distance=torch.full((views,), 4.0), fov=torch.full((views,), 40.0),
+    )  # fmt: skip
+    origins, directions = cameras.rays(size, size)
+    origins = origins.expand_as(directions).reshape(-1, 3).to(grid.density.device)
+    directions = directions.reshape(-1, 3).to(grid.density.device)
+    near, far = cube_span(origins, directions)
+    length = ((far - near) / samples)[:, None]
+    distance = near[:, None] + (torch.arange(samples, device=near.device) + 0.5) * length
+    points = origins[:, None] + distance[..., None] * directions[:, None]
+    density = trilinear(grid.density.float()[None], points)[0]  # (R, K)
+    gone = torch.cumsum(density * length, dim=1)
+    before = gone - density * length < math.log(2)  # the piece in which half is reached counts
+    met = far > near
+    return Sounding(
+        alpha=(1 - torch.exp(-gone[:, -1])) * met,
+        front=torch.where(before, density, 0.0).amax(1) * met,
+        peak=density.amax(1) * met,
+    )
+
+
+def surface_density(found: Sounding, candidates: int = 100) -> float | None:
+    """The density whose surface shows what renders show; None when no ray is half opaque.
+
+    Of all levels L the one with the largest overlap between the rays that are at least half opaque and those that meet
+    density L: before half of their light is gone if they are opaque, anywhere if they are not. Soft fields get a lower
+    level than hard ones, so that walls have no holes.
+    """
+    opaque = found.alpha >= 0.5
+    if not bool(opaque.any()):
+        return None
+    fronts, others = found.front[opaque].sort().values, found.peak[~opaque].sort().values
+    levels = fronts[torch.linspace(0, len(fronts) - 1, candidates, device=fronts.device).long()] * (1 - 1e-6)
+    right = len(fronts) - torch.searchsorted(fronts, levels, right=True)
+    wrong = len(others) - torch.searchsorted(others, levels, right=True)
+    return float(levels[(right / (len(fronts) + wrong)).argmax()])
 
 
 def state_of(grid: FieldGrid, threshold: float | None = None) -> FieldState:
-    """Whether a field has a surface at a density (None: `default_threshold`). Raises NonFinite."""
+    """Whether a field has a surface at a density (None: `surface_density`). Raises NonFinite."""
     if not bool(torch.isfinite(grid.density).all() and torch.isfinite(grid.color).all()):
         raise NonFinite(
             "the field has values that are not finite, so it has no surface. Export an earlier checkpoint, or train "
             "again with a lower learning rate or train.clip=1.0"
         )
-    level = default_threshold(grid.opaque_over) if threshold is None else threshold
-    above = grid.density > level
+    highest = float(grid.density.max())
+    if threshold is None:
+        found = sound(grid)
+        threshold = surface_density(found)
+        if threshold is None or threshold <= 0:
+            return FieldState("empty", highest, 0.0, 0.0, None, float(found.alpha.max()))
+    above = grid.density > threshold
     faces = [above.select(axis, end) for axis in range(3) for end in (0, -1)]
     share, on_faces = float(above.float().mean()), float(torch.stack(faces).float().mean())
     kind: Literal["good", "empty", "full"] = "empty" if not bool(above.any()) else "full" if share > FULL else "good"
-    return FieldState(kind, float(grid.density.max()), share, on_faces, level)
+    return FieldState(kind, highest, share, on_faces, threshold)
 
 
 @dataclass(frozen=True)
@@ -91,13 +149,12 @@ class Meshed:
 def mesh_field(grid: FieldGrid, threshold: float | None = None, floaters: float = 0.01) -> Meshed:
     """The surface of a field.
 
-    Marching cubes runs on opacity, 1 - exp(-sigma h) over the field's length h: a float field in which the surface
-    between an empty and a dense cell lies straighter than in sigma itself. A layer of empty cells around it closes what
-    touches the faces. Vertices take the colour of the matter around them: interpolated with densities as weights.
+    Marching cubes runs on 1 - 2^(-sigma/threshold), at 1/2: a float field in which the surface between an empty and a
+    dense cell lies straighter than in sigma itself. A layer of empty cells around it closes what touches the faces.
+    Vertices take the colour of the matter around them: interpolated with densities as weights.
 
     Args:
-        threshold: density of the surface. None: where alpha over the length h (a cell of voxels, the thickness of a
-            splat) is 1/2.
+        threshold: density of the surface. None: the one that shows what renders show, `surface_density`.
         floaters: pieces whose volume is less than this share of the largest one's are left out. 0 keeps all, 1 only
             the largest.
 
@@ -107,14 +164,12 @@ def mesh_field(grid: FieldGrid, threshold: float | None = None, floaters: float 
     from skimage.measure import marching_cubes
 
     state = state_of(grid, threshold)
-    if state.kind != "good":
+    if state.kind != "good" or state.threshold is None:
         raise SceneCollapsed(str(state))
     cell = grid.cell
-    length = torch.tensor(grid.opaque_over, dtype=torch.float64)
-    level = float(opacity(torch.tensor(state.threshold, dtype=torch.float64), length))
-    alpha = opacity(grid.density.double(), length)
+    alpha = -torch.expm1(-math.log(2) * grid.density.double() / state.threshold)
     padded = np.pad(alpha.cpu().numpy(), 1)
-    places, faces, _, _ = marching_cubes(padded, level=level, gradient_direction="descent")
+    places, faces, _, _ = marching_cubes(padded, level=0.5, gradient_direction="descent")
     xyz = (places[:, ::-1] - 1) * cell - 1 + 0.5 * cell  # indices z, y, x of the padded grid -> the world
     xyz = np.clip(xyz, -1, 1)
     mesh = _trimesh(xyz, faces)
@@ -192,6 +247,6 @@ def to_linear(srgb: Tensor) -> Tensor:
 
 
 __all__ = [
-    "FieldState", "Meshed", "SceneCollapsed", "default_threshold", "mesh_field", "scene_mesh", "state_of", "to_linear",
-    "without_floaters",
+    "FieldState", "Meshed", "SceneCollapsed", "Sounding", "mesh_field", "scene_mesh", "sound", "state_of",
+    "surface_density", "to_linear", "without_floaters",
 ]  # fmt: skip

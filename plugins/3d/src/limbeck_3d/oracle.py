@@ -55,7 +55,8 @@ class OracleViews(Teacher):
         """Mean of every row, (B, 3, H, W) float32: the true render, or the background where there is no prompt."""
         if not isinstance(cond, Conditions):
             raise LimbeckError(
-                f"the oracle of views needs cameras, background and text among its conditions; got {type(cond).__name__}"
+                "the oracle of views needs cameras, background and text among its conditions; got "
+                f"{type(cond).__name__}"
             )
         if self._last is not None and self._last[0] == cond:
             return self._last[1]

@@ -72,6 +72,14 @@ SCENES = [
         modality="3d",
     ),
     Component(
+        "callback",
+        "collapse",
+        "limbeck_3d.collapse:Collapse",
+        summary="says early that a field became empty or full, with what to change",
+        options=f"{_OPTIONS}:CollapseOptions",
+        modality="3d",
+    ),
+    Component(
         "panel", "asset", "limbeck_3d.panels:asset", summary="the mesh in a viewer, a turntable, files", modality="3d"
     ),
     Component(

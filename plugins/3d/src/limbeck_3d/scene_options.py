@@ -49,7 +49,10 @@ class VoxelOptions(Regularised):
     """A grid of densities and colours in the cube [-1, 1]^3, seen by volume rendering."""
 
     grid: int = Field(32, ge=4, le=512, description="cells per side")
-    samples: int = Field(48, ge=4, le=1024, description="samples on the piece of a ray inside the cube")
+    samples: int = Field(48, ge=4, le=1024, description="samples on the piece of a ray inside the bounds")
+    bounds: Literal["cube", "ball"] = Field(
+        "cube", description="what is seen of the grid: all, or the ball of radius 1, where 28 samples do for 48"
+    )
     resolution: Scheduled | None = Field(
         None, description="cells per side that are told apart, coarse to fine over steps; null: all of the grid"
     )
@@ -98,4 +101,12 @@ class SplatOptions(Regularised):
     inside: Weight = Field(0.0, description="squared distance of centres outside the cube")
 
 
-__all__ = ["ImageSceneOptions", "Regularised", "SceneOptions", "SplatOptions", "VoxelOptions"]
+class CollapseOptions(Options):
+    """When to look whether the field is empty or full."""
+
+    every: int = Field(100, ge=1, description="steps between two looks (each takes a fraction of a second)")
+    after: int = Field(100, ge=0, description="first step to look: a scene may start as fog")
+    stop: bool = Field(False, description="end the run instead of warning")
+
+
+__all__ = ["CollapseOptions", "ImageSceneOptions", "Regularised", "SceneOptions", "SplatOptions", "VoxelOptions"]

@@ -26,7 +26,7 @@ from limbeck.scheduled import Ramp, value_at
 from limbeck_3d import regularisers
 from limbeck_3d.compositing import opacity
 from limbeck_3d.scene_options import ImageSceneOptions, VoxelOptions
-from limbeck_3d.volume import Traced, grid_field, trace
+from limbeck_3d.volume import Traced, ball_span, cube_span, grid_field, trace
 
 DOMAIN = "renders"
 
@@ -34,23 +34,15 @@ DOMAIN = "renders"
 @dataclass(frozen=True)
 class FieldGrid:
     """A scene as numbers on a grid: density (N, N, N) >= 0 per unit of length and color (3, N, N, N) in [0, 1], both on
-    axes z, y, x; value i of N sits at -1 + (2 i + 1)/N.
-
-    `length`: how thick its features are; matter that has alpha 1/2 over it is taken for solid. None: a cell.
-    """
+    axes z, y, x; value i of N sits at -1 + (2 i + 1)/N."""
 
     density: Tensor
     color: Tensor
-    length: float | None = None
 
     @property
     def cell(self) -> float:
         """Length of a cell's side."""
         return 2 / self.density.shape[-1]
-
-    @property
-    def opaque_over(self) -> float:
-        return self.cell if self.length is None else self.length
 
 
 class Particles(Scene):
@@ -202,7 +194,7 @@ class Voxels(FieldScene):
 
     activated in the cells and interpolated between their centres. At the start a soft grey ball. With `resolution`,
     parameters are averaged over blocks to so many cells per side while training; what is looked at in evaluation mode
-    has the resolution that the schedule ends with.
+    has the resolution that the schedule ends with. Of `bounds: ball` only the ball of radius 1 is seen and exported.
     """
 
     Options = VoxelOptions
@@ -213,6 +205,7 @@ class Voxels(FieldScene):
         weights = {name: getattr(o, name) for name in self._regularisers}
         super().__init__(size=o.size, particles=o.particles, background=o.background, weights=weights)
         self.samples, self.resolution, self.scale = o.samples, o.resolution, o.density_scale
+        self.span = ball_span if o.bounds == "ball" else cube_span
         self.space = Space((3, o.size, o.size), domain=DOMAIN)
         self.lr_scales = {"density": o.density_lr, "color": o.color_lr}
         centre = float(inverse_softplus(torch.tensor(o.blob_density / o.density_scale, dtype=torch.float64)))
@@ -245,6 +238,8 @@ class Voxels(FieldScene):
                 stacked = torch.cat([density[None], color])[None]
                 stacked = F.interpolate(stacked, size=(cells,) * 3, mode="trilinear", align_corners=False)[0]
                 density, color = stacked[0], stacked[1:]
+            if self.span is ball_span:
+                density = density * (ball(density.shape[-1], 1.0) > 0).to(density)
             return FieldGrid(density, color)
 
     def forward(self, cond: Any) -> Render:
@@ -267,6 +262,7 @@ class Voxels(FieldScene):
             self.background(cond, rows, self.density).T[:, :, None].expand(3, rows, pixels).reshape(3, -1),
             samples=self.samples,
             jitter=jitter,
+            span=self.span,
         )
         shape = (rows, -1, self.size, self.size)
         alpha = seen.alpha.reshape(shape)

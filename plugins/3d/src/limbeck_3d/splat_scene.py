@@ -1,6 +1,5 @@
 """The scene `3d/splats`: Gaussians in space, by plain torch or by gsplat."""
 
-import math
 from typing import Any
 
 import torch
@@ -92,14 +91,11 @@ class Splats(FieldScene):
         )  # fmt: skip
 
     def field(self, cells: int | None = None, particle: int = 0) -> FieldGrid:
-        """The sum of Gaussian densities that casts these splats (`splats.density_amplitude`), 64 cells by default; as
-        thick as the median splat, s sqrt(2 pi)."""
+        """The sum of Gaussian densities that casts these splats (`splats.density_amplitude`), 64 cells by default."""
         with torch.no_grad():
             self.check()
-            gaussians = self.gaussians(particle)
-            density, color = density_grid(gaussians, cells or 64)
-            thickness = math.sqrt(2 * math.pi) * float(gaussians.scales.log().mean(-1).median().exp())
-            return FieldGrid(density, color.clamp(0, 1), thickness)
+            density, color = density_grid(self.gaussians(particle), cells or 64)
+            return FieldGrid(density, color.clamp(0, 1))
 
 
 __all__ = ["Splats"]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from limbeck_3d.compositing import compositing_weights, mean_depth, over_background
 
 Field = Callable[[Tensor], tuple[Tensor, Tensor]]
+Span = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ def cube_span(origins: Tensor, directions: Tensor, half: float = 1.0) -> tuple[T
     near = torch.minimum(one, other).amax(-1).clamp_min(0)
     far = torch.maximum(one, other).amin(-1)
     return near, torch.maximum(near, far)
+
+
+def ball_span(origins: Tensor, directions: Tensor, radius: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The same for the ball around the origin."""
+    along = (origins * directions).sum(-1)
+    inside = radius * radius - origins.square().sum(-1) + along.square()
+    half = inside.clamp_min(0).sqrt()
+    near = (-along - half).clamp_min(0)
+    return near, torch.maximum(near, -along + half)
 
 
 def trilinear(grid: Tensor, points: Tensor) -> Tensor:
@@ -74,6 +84,7 @@ def trace(
     *,
     samples: int,
     jitter: Tensor | None = None,
+    span: Span = cube_span,
 ) -> Traced:
     """Follow R rays through a field.
 
@@ -82,8 +93,9 @@ def trace(
         background: (C, R).
         samples: K, pieces per ray.
         jitter: (R,) or (R, K) in [0, 1): where in its piece a sample lies. None: in the centre.
+        span: where rays begin and end, (origins, directions) -> (near, far).
     """
-    near, far = cube_span(origins, directions)
+    near, far = span(origins, directions)
     hit = (far > near).nonzero()[:, 0]
     near, far = near[hit], far[hit]
     length = (far - near) / samples  # (H,)
@@ -116,4 +128,4 @@ def trace(
     )
 
 
-__all__ = ["Field", "Traced", "cube_span", "grid_field", "trace", "trilinear"]
+__all__ = ["Field", "Span", "Traced", "ball_span", "cube_span", "grid_field", "trace", "trilinear"]

@@ -157,9 +157,7 @@ _OBJECTIVES = [
         f"{_PACKAGE}.self_distillation:SDTT",
         summary="one step of a masked diffusion student learns what several steps of its teacher find out",
         options=f"{_TOKEN_OPTIONS}:SDTTOptions",
-        needs=Needs(
-            generator={"categorical", "denoiser"}, teacher={"categorical", "denoiser"}, data={"samples"}
-        ),
+        needs=Needs(generator={"categorical", "denoiser"}, teacher={"categorical", "denoiser"}, data={"samples"}),
         reference="Deschenaux & Gulcehre 2024 (SDTT)",
         details={
             "family": "trajectory",
@@ -240,6 +238,7 @@ _TOKEN_SAMPLERS = [
         f"{_PACKAGE}.categorical_samplers:{cls}",
         summary=summary,
         options=f"{_TOKEN_OPTIONS}:{cls}Options",
+        can={"categorical"},
         reference=reference,
         details={"evaluations": "n", "order": "-"},
     )
@@ -267,6 +266,7 @@ _TOKEN_SAMPLERS.append(
         f"{_PACKAGE}.token_calls:OneCall",
         summary="all tokens of a sequence from one call, as dmd2 trains its students on tokens",
         options=f"{_OPTIONS}:OneCallOptions",
+        can={"categorical"},
         reference="Zhu et al. 2025 (Di[M]O)",
         details={"evaluations": "1", "order": "-"},
     )

@@ -166,9 +166,14 @@ class Ancestral(TokenSampler):
         process: CategoricalProcess = unwrap(predictor).process
         times = self.grid(process, steps).to(x.device).unsqueeze(1).expand(-1, len(x))
         for k in range(steps):
-            p = probabilities(predictor(x, times[k], cond).logits, o.temperature, o.top_p)
+            logits = predictor(x, times[k], cond).logits
             u = rng.uniform(f"step/{k}", tuple(x.shape), torch.float64).to(x.device)
-            x = begin_with(process.step(x, times[k], times[k + 1], p, u), prompt)
+            if isinstance(process, MaskedProcess):  # as `process.step`, with chances of the lifted tokens only
+                lifted, rest = process.lifts(x, times[k], times[k + 1], u)
+                x = x.masked_scatter(lifted, draw(probabilities(logits[lifted], o.temperature, o.top_p), rest))
+            else:
+                p = probabilities(logits, o.temperature, o.top_p)
+                x = begin_with(process.step(x, times[k], times[k + 1], p, u), prompt)
             yield x
 
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from limbeck import conditions
 from limbeck.interfaces import (
     Batch,
     Data,
@@ -52,26 +52,17 @@ def make_pairs(
     for k in range(-(-count // chunk)):
         rng = Rng(seed, k, "pairs", device=device)
         noise = prior_noise(teacher.process, (chunk, *teacher.space.event), rng)
-        cond = None if data is None else data.conditions(chunk, rng)
-        if isinstance(cond, Tensor):
-            cond = cond.to(noise.device)
+        cond = None if data is None else conditions.to(data.conditions(chunk, rng), noise.device)
         x0 = sampler(teacher, cond, steps=steps, rng=rng, noise=noise).value
         made.append(Batch(x0=x0, noise=noise, cond=cond))
         if progress is not None:
             progress(min((k + 1) * chunk, count), count)
+    first = slice(count)
     return Batch(
-        x0=_joined([b.x0 for b in made], count),
-        noise=_joined([b.noise for b in made], count),
-        cond=_joined([b.cond for b in made], count),
+        x0=torch.cat([b.x0 for b in made if b.x0 is not None])[first],
+        noise=torch.cat([b.noise for b in made if b.noise is not None])[first],
+        cond=conditions.rows(conditions.cat(*(b.cond for b in made)), first),
     )
-
-
-def _joined(parts: list[Any], count: int) -> Any:
-    if parts[0] is None:
-        return None
-    if isinstance(parts[0], Tensor):
-        return torch.cat(parts)[:count]
-    return [row for part in parts for row in part][:count]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from limbeck import conditions
 from limbeck.interfaces import Batch, Data, Generator, Objective, Predictor, Source, Teacher, unwrap
 from limbeck.options import Options
 from limbeck.processes import GaussianProcess
@@ -80,7 +81,7 @@ class _Partnered(Source):
     def conditions(self, size: int, rng: Rng) -> Any:
         """Conditions from the data's law on the device of the draws; None without data."""
         cond = None if self.data is None else self.data.conditions(size, rng)
-        return cond.to(rng.device) if isinstance(cond, Tensor) else cond
+        return conditions.to(cond, rng.device)
 
 
 class DataSource(_Partnered):
@@ -181,10 +182,7 @@ class PairsSource(_Partnered):
         pairs = self.pairs(rng.device)
         assert pairs.x0 is not None and pairs.noise is not None
         rows = rows_of(rng, size, len(pairs)).to(pairs.x0.device)
-        cond = pairs.cond
-        if cond is not None:
-            cond = cond[rows] if isinstance(cond, Tensor) else [cond[i] for i in rows.tolist()]
-        return Batch(x0=pairs.x0[rows], noise=pairs.noise[rows], cond=cond)
+        return Batch(x0=pairs.x0[rows], noise=pairs.noise[rows], cond=conditions.rows(pairs.cond, rows))
 
 
 class StudentSource(_Partnered):

@@ -73,7 +73,6 @@ _COMPONENTS: list[Component] = [
         "language_modelling",
         f"{_PACKAGE}.pretraining:LanguageModelling",
         summary="cross entropy of the next token, on real text",
-        options=f"{_OPTIONS}:LanguageModellingOptions",
         modality="text",
         needs=Needs(generator={"log_probs"}, data={"samples"}),
         details={"calls": "1 per step"},
@@ -85,6 +84,7 @@ _COMPONENTS: list[Component] = [
         summary="token by token with a key-value cache; temperature and nucleus sampling",
         options=f"{_OPTIONS}:AutoregressiveOptions",
         modality="text",
+        can={"generates"},
         reference="Holtzman et al. 2020 (nucleus sampling)",
     ),
     Component(

@@ -30,18 +30,18 @@ class TextCodec(Codec):
         return [self._text(row) for row in value.tolist()]
 
     def _text(self, row: list[int]) -> str:
-        eos = set(self.tokenizer.eos)
+        eos, tokenizer = set(self.tokenizer.eos), self.tokenizer
+        while row and row[-1] in (*eos, tokenizer.pad):
+            row = row[:-1]
         parts: list[str] = []
         run: list[int] = []
         for token in row:
-            if token in eos or not 0 <= token < self.tokenizer.vocab:
-                parts.append(self.tokenizer.decode(run) if run else "")
-                parts.append("\n\n" if token in eos else HOLE)
+            if token in eos or not 0 <= token < tokenizer.vocab:
+                parts += [tokenizer.decode(run) if run else "", "\n\n" if token in eos else HOLE]
                 run = []
             else:
                 run.append(token)
-        parts.append(self.tokenizer.decode(run) if run else "")
-        return "".join(parts).rstrip("\n")
+        return "".join([*parts, tokenizer.decode(run) if run else ""])
 
 
 def left_padded(rows: Sequence[Sequence[int]], pad: int, device: Any = None) -> tuple[Tensor, Tensor]:

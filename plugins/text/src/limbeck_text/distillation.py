@@ -52,12 +52,12 @@ class TokenDivergence(Objective):
         soft, self.hard_weight = self.weights()
         self.soft_weight = soft * self.temperature**2
         self.teacher = teacher
-        if teacher is not None:
+        if self._divergence is not None:
+            if teacher is None:
+                raise ValueError(
+                    f"{type(self).__name__} compares with a teacher, and was given none: add a `teacher:` block"
+                )
             check_same_tokenizer(teacher, unwrap(generator))
-        elif self._divergence is not None:
-            raise ValueError(
-                f"{type(self).__name__} compares with a teacher, and was given none: add a `teacher:` block"
-            )
         self.add_role("generator", generator)
 
     def phases(self, step: int) -> Sequence[Phase]:

@@ -9,19 +9,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Data, Metric, ModelMetric, unwrap
 from limbeck_text.causal import LanguageModel, check_same_tokenizer, pydocs_teacher
 from limbeck_text.options import GenerativeNLLOptions, NLLOptions
-from limbeck_text.pretraining import cross_entropy, next_token_mask
+from limbeck_text.pretraining import next_token_mask
 from limbeck_text.tokenizer import TextTokenizer, bundled
 
 
 def token_nll(model: LanguageModel, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
     """-log p(x_{l+1} | x_1 .. x_l), (B, L - 1), float32: tokens (B, L), mask (B, L) true where real."""
     logits = model(tokens, mask)[:, :-1].float()
-    return cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).reshape(len(tokens), -1)
+    return F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
 
 
 def forward_kl(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:

@@ -129,12 +129,6 @@ class PeftExportOptions(Options):
     overwrite: bool = Field(False, description="replace the files of an earlier export")
 
 
-class LanguageModellingOptions(Options):
-    """Cross entropy of the next token."""
-
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over the vocabulary")
-
-
 class NLLOptions(Options):
     """Negative log likelihood of held-out windows."""
 

@@ -5,13 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
+from limbeck_text.fused_head import vocabulary_loss
 from limbeck_text.head import Head
-from limbeck_text.options import LanguageModellingOptions
 
 
 def next_token_mask(batch: Batch) -> Tensor:
@@ -25,17 +24,11 @@ def next_token_mask(batch: Batch) -> Tensor:
     return valid
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """-log softmax(logits)[target] per token, (N,), in float32: logits (N, V), targets (N,)."""
-    return F.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=label_smoothing)
-
-
 class LanguageModelling(Objective):
-    """E[-log p(x_{l+1} | x_1 .. x_l)], the mean over the valid tokens of the global batch. Needs no teacher."""
+    """E[-log p(x_{l+1} | x_1 .. x_l)], the mean over the valid tokens of the global batch. Needs no teacher, draws
+    nothing."""
 
     needs = Needs(generator={"log_probs"}, data={"samples"})
-    Options = LanguageModellingOptions
-    options: LanguageModellingOptions
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         self.add_role("generator", generator)
@@ -44,26 +37,26 @@ class LanguageModelling(Objective):
         return (Phase("generator", ("generator",)),)
 
     def sampling(self) -> dict[str, Any]:
-        return {"use": "text/autoregressive", "steps": 64}
+        return {"use": "autoregressive", "steps": 64}
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        if batch.x0 is None or batch.x0.shape[1] < 2:
-            shape = None if batch.x0 is None else tuple(batch.x0.shape)
+        tokens = batch.x0
+        if tokens is None or tokens.ndim != 2 or tokens.is_floating_point() or tokens.shape[1] < 2:
+            given = "nothing" if tokens is None else f"x0 {tuple(tokens.shape)} {tokens.dtype}"
             raise ValueError(
-                f"language_modelling learns from sequences of two tokens or more; the source yields x0 {shape}"
+                "language_modelling learns from token ids (B, L), int64, two or more to a row; the source yields "
+                f"{given}. Use data of text"
             )
         valid = next_token_mask(batch)
-        count = valid.sum()
-        targets = batch.x0[:, 1:][valid]  # (N,)
-        if len(targets) == 0:
+        if rng.parts == 1 and not bool(valid.any()):  # a part of a batch may be empty: the others have tokens
             raise ValueError(
                 "no token of the batch is to be learned: prompts fill the windows, or completions are empty. "
                 "Use a shorter data.prompt, or leave out empty completions"
             )
 
-        def then(hidden: Tensor, head: Head) -> Tensor:
-            nll = cross_entropy(head.logits(hidden[:, :-1][valid]), targets, self.options.label_smoothing)
-            return nll.mean()
+        def then(hidden: Tensor, head: Head) -> tuple[Tensor, Tensor]:
+            found = vocabulary_loss(hidden[:, :-1], head, labels=tokens[:, 1:], mask=valid)
+            return found.value, found.count
 
-        loss = self.network("generator", phase)(batch.x0, batch.attention_mask, then=then)
-        return Loss(loss, {"nll": loss.detach()}, count)
+        value, count = self.network("generator", phase)(tokens, batch.attention_mask, then=then)
+        return Loss(value, {"nll": value.detach()}, count)

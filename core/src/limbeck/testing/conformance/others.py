@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 import limbeck
+from limbeck.categorical import MaskedProcess
 from limbeck.interfaces import Batch, Data, Metric, Sample, Sampler, Space
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
+from limbeck.testing.chain import MarkovChainTeacher
 from limbeck.testing.conformance.report import Case, Skip, check_for
 from limbeck.testing.gaussian import GaussianTeacher
 
@@ -96,6 +98,36 @@ PROCESSES = (RectifiedFlow(), VP(), EDM(), TrigFlow(sigma_data=0.5))
 ROWS = 4
 
 
+def _continuous(case: Case) -> None:
+    """Skip samplers that say they walk something else: tokens, prompts, cameras."""
+    if case.can and "gaussian" not in case.can:
+        raise Skip(f"walks no continuous noise (it declares {', '.join(sorted(case.can))})")
+
+
+@check_for("sampler")
+def tokens_are_all_known_and_prompts_are_kept(case: Case) -> None:
+    """ability `categorical`: on an exact chain of tokens, samples are (B, L) int64 of the vocabulary, without a mask;
+    the same for the same rng; a prompt (B, P) given as condition stays in the first positions; evaluations count."""
+    case.needs("categorical")
+    sampler = case.make()
+    transition = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.3, 0.3, 0.4]], dtype=torch.float64)
+    chain = MarkovChainTeacher(MaskedProcess(3), transition, length=6)
+    calls: list[int] = []
+    chain.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
+
+    def walk(seed: int, cond: Any = None) -> Tensor:
+        sample = sampler(chain, cond, steps=1, rng=limbeck.rng(seed), batch_size=64)
+        assert sample.value.shape == (64, 6) and sample.value.dtype == torch.int64, f"got {tuple(sample.value.shape)}"
+        return sample.value
+
+    first = walk(0)
+    assert len(calls) == sampler.evaluations(1), f"says {sampler.evaluations(1)} evaluations, made {len(calls)}"
+    assert int(first.min()) >= 0 and int(first.max()) < 3, "a token outside the vocabulary (a mask that is left?)"
+    assert torch.equal(first, walk(0)) and not torch.equal(first, walk(1)), "the rng must decide"
+    prompt = torch.tensor([[2, 0]]).expand(64, -1)
+    assert torch.equal(walk(0, prompt)[:, :2], prompt), "the prompt was changed"
+
+
 def _law(process: Any) -> GaussianTeacher:
     means = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
     return GaussianTeacher(process, torch.tensor([0.0, 0.5]), torch.tensor([0.5, 0.8]), class_means=means)
@@ -108,6 +140,7 @@ def _walk(sampler: Sampler, process: Any, seed: int = 0, steps: int = 6, rows: i
 @check_for("sampler")
 def samples_have_the_shape_of_the_space(case: Case) -> None:
     """A limbeck.Sample with a finite value (B, *event) and no gradient, on every Gaussian process."""
+    _continuous(case)
     sampler = case.make()
     assert isinstance(sampler, Sampler), f"got {type(sampler).__name__}, expected a limbeck.Sampler"
     for process in PROCESSES:
@@ -121,6 +154,7 @@ def samples_have_the_shape_of_the_space(case: Case) -> None:
 @check_for("sampler")
 def the_rng_decides(case: Case) -> None:
     """The same rng gives the same samples, another seed others, and two parts of a batch are the batch."""
+    _continuous(case)
     sampler = case.make()
     student = _law(RectifiedFlow()).trainable_copy(answers="flow_map")  # its answer at t_max depends on the noise
 
@@ -137,6 +171,7 @@ def the_rng_decides(case: Case) -> None:
 @check_for("sampler")
 def it_counts_its_evaluations(case: Case) -> None:
     """evaluations(steps), and Sample.evaluations, are how often the predictor is really called."""
+    _continuous(case)
     sampler = case.make()
     for steps in (1, 2, 5):
         teacher = _law(RectifiedFlow())
@@ -151,6 +186,7 @@ def it_counts_its_evaluations(case: Case) -> None:
 @check_for("sampler")
 def it_starts_where_it_is_told(case: Case) -> None:
     """noise= is x at t_max: given, it replaces the draw named "noise"."""
+    _continuous(case)
     sampler, process = case.make(), RectifiedFlow()
     student = _law(process).trainable_copy(answers="flow_map")  # its answer at t_max depends on the noise
     noise = limbeck.rng(0).normal("noise", (ROWS, 2))
@@ -167,6 +203,7 @@ def it_starts_where_it_is_told(case: Case) -> None:
 @check_for("sampler")
 def conditions_are_passed_on(case: Case) -> None:
     """cond reaches the predictor: each class is sampled around its own mean."""
+    _continuous(case)
     cond = torch.tensor([0, 1]).repeat(128)
     sample = _walk(case.make(), RectifiedFlow(), steps=10, rows=256, cond=cond).value
     gap = sample[cond == 0].mean(0) - sample[cond == 1].mean(0)
@@ -177,6 +214,7 @@ def conditions_are_passed_on(case: Case) -> None:
 def many_steps_reach_the_law_of_the_data(case: Case) -> None:
     """On a Gaussian, mean and spread of 2,000 samples are those of the data, on every process: with 60 steps along an
     exact denoiser (a solver), or with 3 calls of an exact flow map (a sampler of few-step students)."""
+    _continuous(case)
     sampler = case.make()
     for process in PROCESSES:
         teacher = _law(process)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import limbeck
+from limbeck import conditions
 from limbeck.categorical import CategoricalProcess
+from limbeck.conditions import Conditions
 from limbeck.guidance import Guided
 from limbeck.interfaces import Prediction, Predictor, Space, Teacher
 from limbeck.processes import GaussianProcess
@@ -30,6 +32,8 @@ def made(case: Case) -> Any:
 def predictor(case: Case) -> Any:
     if not isinstance(model := made(case), Teacher):
         raise Skip("not a predictor: it has no forward(xt, t, cond) to check")
+    if model.process is None:
+        raise Skip("not a predictor: it lives on no process (an autoregressive model)")
     return model
 
 
@@ -94,9 +98,11 @@ def says_where_it_lives(case: Case) -> None:
         assert isinstance(model.process, CategoricalProcess), (
             f"declares 'categorical', but its process is {model.process!r}"
         )
-    if isinstance(model, Teacher):
+    if isinstance(model, Teacher) and model.process is not None:
         word = "gaussian" if isinstance(model.process, GaussianProcess) else "categorical"
         assert word in case.can, f"lives on {model.process!r} but does not declare {word!r}"
+    if isinstance(model, Teacher) and model.process is None:
+        assert "log_probs" in case.can, "it has no process, so it must say what else it can: declare 'log_probs'"
 
 
 @check_for("teacher", "generator")
@@ -208,6 +214,8 @@ def computes_in_bfloat16(case: Case) -> None:
 
 
 def _cast(cond: Any, dtype: torch.dtype) -> Any:
+    if isinstance(cond, Conditions):
+        return Conditions({name: _cast(tensor, dtype) for name, tensor in cond.items()})
     return cond.to(dtype) if isinstance(cond, Tensor) and cond.is_floating_point() else cond
 
 
@@ -220,7 +228,7 @@ def moves_to_an_accelerator(case: Case) -> None:
     xt, t, cond = states(model, case)
     with torch.no_grad():
         here = answer(model(xt, t, cond))
-        moved = cond.cuda() if isinstance(cond, Tensor) else cond
+        moved = conditions.to(cond, "cuda")
         there = answer(model.cuda()(xt.cuda(), t.cuda(), moved))
     assert there.device.type == "cuda", f"the answer is on {there.device}"
     close(there.cpu(), here, "the accelerator disagrees with the CPU", rtol=1e-2, atol=1e-2)
@@ -383,8 +391,8 @@ def its_parameters_learn(case: Case) -> None:
     model = case.make()
     learning = [p for p in model.parameters() if p.requires_grad]
     assert learning, "no parameter requires a gradient"
-    if not isinstance(model, Teacher):
-        raise Skip("not a predictor: how to call it is not known here")
+    if not isinstance(model, Teacher) or model.process is None:
+        raise Skip("not a predictor: its own checks call it")
     nudge(model, 0.05)  # a zero-initialised last layer, usual for denoisers, hides the gradient of all before it
     xt, t, cond = states(model, case)
     answer(model(xt, t, cond)).float().square().sum().backward()
