@@ -85,3 +85,22 @@ def test_a_wheel_holds_the_licence_the_manifest_and_no_tests(folder, tmp_path):
     assert any(name.endswith("_plugin.py") for name in names)
     assert any(name.endswith("LICENSE") for name in names)
     assert not [name for name in names if "/tests/" in name]
+
+
+@pytest.mark.parametrize("plugin", ["image", "text", "3d"])
+def test_a_modality_works_beside_core_and_diffusion_alone(plugin, monkeypatch):
+    from limbeck import matrix, recipes
+    from limbeck.registry import registry
+
+    monkeypatch.setenv("LIMBECK_PLUGINS", f"limbeck,diffusion,{plugin}")
+    registry.reload()
+    try:
+        assert {row.name for row in registry.plugins() if row.status == "ok"} == {"limbeck", "diffusion", plugin}
+        assert registry.modalities() == [plugin]
+        for entry in registry.components("recipe"):
+            recipes.load(entry.qualified)  # every name it uses is there
+        runs = [row["name"] for row in matrix.table(registry) if row[plugin] == "runs"]
+        assert "dmd2" in runs
+    finally:
+        monkeypatch.undo()
+        registry.reload()

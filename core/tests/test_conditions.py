@@ -24,7 +24,7 @@ def test_named_tensors_have_one_length_and_are_told_when_they_do_not():
 def test_rows_are_taken_by_slice_and_by_number_and_keep_their_names():
     assert A[1:] == Conditions(text=torch.tensor([[3, 4]]), azimuth=torch.tensor([20.0]))
     assert A[torch.tensor([1, 0, 1])]["azimuth"].tolist() == [20.0, 10.0, 20.0]
-    assert A[1:] != A[:1] and A != Conditions(text=A["text"]) and A != 3
+    assert A[1:] != A[:1] and Conditions(text=A["text"]) != A and A != 3
 
 
 def test_replacing_one_tensor_leaves_the_others_and_the_original():

@@ -28,10 +28,17 @@ SETTINGS = {
     },
     "text": {"component_options": {"data pydocs": {"prompt": 8}}},  # conditions: with prompt
     "3d": {
-        "component_conditions": {
-            name: some_views for name in ("generator views", "teacher views", "teacher oracle", "generator image",
-                                          "generator voxels", "generator splats")
-        },
+        "component_conditions": dict.fromkeys(
+            (
+                "generator views",
+                "teacher views",
+                "teacher oracle",
+                "generator image",
+                "generator voxels",
+                "generator splats",
+            ),
+            some_views,
+        ),
     },
 }
 

@@ -161,6 +161,7 @@ class Follow(Objective):
 def test_who_follows_a_schedule_hears_every_step_once_and_the_right_ones_after_a_resume(tmp_path):
     taught = [Component("teacher", "tiny_pull", Pull), Component("objective", "tiny_follow", Follow, needs=Needs())]
     with registry.register(taught, name="taught"):
+
         def train(folder, steps, **how):
             recipe = problem.recipe(
                 teacher={"use": "tiny_pull"}, generator=STILL, objective={"use": "tiny_follow"}, evaluate=NO_EVALUATION
@@ -215,7 +216,9 @@ def test_a_recipes_exports_lie_in_the_run_and_one_that_fails_costs_a_line(tmp_pa
 
 
 def test_an_exporter_that_is_not_known_is_refused_before_anything_runs(tmp_path, exporters):
-    with pytest.raises(LimbeckError, match=r"export\[0\].use: no exporter named 'tiny_notes'. Did you mean 'tiny_note'"):
+    with pytest.raises(
+        LimbeckError, match=r"export\[0\].use: no exporter named 'tiny_notes'. Did you mean 'tiny_note'"
+    ):
         recipes.load(problem.recipe(export=["tiny_notes"]))
 
 
@@ -279,7 +282,9 @@ def test_a_run_becomes_a_teacher_file_that_says_how_it_is_built_and_where_it_com
     assert teacher.provenance["recipe"] == "tiny" and teacher.provenance["steps"] == 2
     (half,) = Run(tmp_path / "run").export("teacher", tmp_path / "half")
     assert half.stat().st_size < path.stat().st_size
-    worst = max(float((v - trained[k]).abs().max()) for k, v in teacher_files.load(half, problem.Net).state_dict().items())
+    worst = max(
+        float((v - trained[k]).abs().max()) for k, v in teacher_files.load(half, problem.Net).state_dict().items()
+    )
     assert 0 < worst < 1e-3
 
 

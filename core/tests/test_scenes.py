@@ -34,7 +34,9 @@ MANY = cameras(*[(azimuth, elevation) for azimuth in range(-180, 190, 37) for el
     ],
 )
 def test_azimuth_turns_from_the_front_to_the_right_and_elevation_rises(angles, place):
-    torch.testing.assert_close(cameras(angles).position()[0], torch.tensor(place, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        cameras(angles).position()[0], torch.tensor(place, dtype=torch.float64), atol=1e-12, rtol=0
+    )
 
 
 def test_axes_are_orthonormal_and_right_handed_even_overhead():

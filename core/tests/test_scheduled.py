@@ -27,7 +27,8 @@ def test_a_ramp_is_constant_before_and_behind_and_straight_between():
 
 
 @pytest.mark.parametrize(
-    ("law", "share"), [("linear", lambda u: u), ("cosine", lambda u: (1 - math.cos(math.pi * u)) / 2), ("sqrt", math.sqrt)]
+    ("law", "share"),
+    [("linear", lambda u: u), ("cosine", lambda u: (1 - math.cos(math.pi * u)) / 2), ("sqrt", math.sqrt)],
 )
 def test_laws_are_their_closed_forms(law, share):
     ramp = Ramp(start=2.0, end=10.0, steps=8, law=law)
