@@ -1,15 +1,15 @@
 """Text to 3D: six prompts by four objectives, as a table and a grid of pictures.
 
-`python benchmarks/text_to_3d.py [--objectives sds,csd,vsd,ism] [--out runs/benchmarks/text_to_3d]`: every asset is one run of
-`limbeck distill text_to_3d` in a process of its own, so that its peak memory is its own. A run that is already in --out
-is not repeated. Prints Markdown, writes table.json and grid.png. The prompts were written down before the first run.
+`python benchmarks/text_to_3d.py [--objectives sds,csd,vsd,ism] [--out runs/benchmarks/text_to_3d]`: every asset is one
+run of `limbeck distill text_to_3d` in a process of its own, so that its peak memory is its own. A run that is already
+in --out is not repeated. Prints Markdown, writes table.json and grid.png. The prompts were written down before the
+first run.
 """
 
 import argparse
 import json
 import math
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -44,7 +44,7 @@ def folder_of(out: Path, prompt: str, objective: str) -> Path:
 
 
 def make(out: Path, prompt: str, objective: str, overrides: list[str]) -> dict:
-    """The row of one asset, run if it is not there: metrics, seconds (steps alone, everything) and peak memory in MB."""
+    """The row of one asset, run if it is not there: metrics, seconds of the whole command, peak memory in MB."""
     folder = folder_of(out, prompt, objective)
     if not (folder / "cost.json").is_file():
         recipe = folder.with_suffix(".yaml")
@@ -122,7 +122,7 @@ def main() -> None:
     images = torch.cat([pictures(chosen.out, prompt, objectives) for prompt in prompts])
     heads = [name for name in ("true mesh", *objectives) for _ in VIEWS]
     image_grid(images, columns=len(heads), captions=heads * len(prompts), cell=64).save(chosen.out / "grid.png")
-    print(f"pictures: {chosen.out / 'grid.png'}; peak of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+    print(f"pictures: {chosen.out / 'grid.png'}")
 
 
 if __name__ == "__main__":

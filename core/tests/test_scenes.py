@@ -78,10 +78,10 @@ def test_the_field_of_view_is_the_vertical_one_between_the_edges_of_the_image():
 
 
 def test_cameras_are_found_among_conditions_and_a_missing_angle_is_named():
+    azimuth, fov = torch.tensor([10.0, 20.0]), torch.full((2,), 40.0)
     cond = Conditions(
-        azimuth=torch.tensor([10.0, 20.0]), elevation=torch.zeros(2), distance=torch.ones(2), fov=torch.full((2,), 40.0),
-        text=torch.zeros(2, 3),
-    )  # fmt: skip
+        azimuth=azimuth, elevation=torch.zeros(2), distance=torch.ones(2), fov=fov, text=torch.zeros(2, 3)
+    )
     assert len(Cameras.of(cond)) == 2 and Cameras.of(cond).azimuth.tolist() == [10.0, 20.0]
     with pytest.raises(KeyError, match="no condition 'fov'"):
         Cameras.of(Conditions(azimuth=torch.zeros(1), elevation=torch.zeros(1), distance=torch.zeros(1)))

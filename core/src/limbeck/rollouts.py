@@ -160,6 +160,8 @@ def _rendered(scene: nn.Module, batch: Batch, space: Space, grad: Grad) -> Sampl
     with nullcontext() if grad != "none" else torch.no_grad():
         render = scene(batch.cond)
         at = space.codec.encode(render.image)
+    if grad == "none":
+        at = at.detach()  # a view of a parameter asks for gradients even where none are recorded
     if at.shape[1:] != space.event:
         raise ValueError(
             f"the scene's render {tuple(render.image.shape[1:])} becomes {tuple(at.shape[1:])} in the teacher's space, "

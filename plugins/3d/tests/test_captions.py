@@ -8,7 +8,9 @@ from limbeck_3d.captions import WORDS
 
 def looking(azimuth, elevation):
     azimuth, elevation = torch.tensor(azimuth), torch.tensor(elevation)
-    return Cameras(azimuth=azimuth, elevation=elevation, distance=torch.ones(len(azimuth)), fov=torch.ones(len(azimuth)))
+    return Cameras(
+        azimuth=azimuth, elevation=elevation, distance=torch.ones(len(azimuth)), fov=torch.ones(len(azimuth))
+    )
 
 
 def test_a_prompt_becomes_one_token_per_word_after_a_place_for_the_view():
@@ -33,7 +35,9 @@ def test_the_camera_says_from_which_side():
 
 
 def test_a_view_that_the_prompt_names_stays():
-    said = captions.with_views(captions.encode("a red torus, side view").expand(2, -1), looking([0.0, 180.0], [0.0, 0.0]))
+    said = captions.with_views(
+        captions.encode("a red torus, side view").expand(2, -1), looking([0.0, 180.0], [0.0, 0.0])
+    )
     assert captions.decode(said) == ["red torus, side view"] * 2
 
 
@@ -45,7 +49,10 @@ def test_a_view_that_the_prompt_names_stays():
         ("a red torsu", "unknown word 'torsu'. Nearest: torus"),
         ("a crimson torus", "unknown word 'crimson'"),
         ("a red torus on a blue box on a box", "has 7 words without articles; the teacher reads 5"),
-        ("a red torus, rear view", "names the view 'rear'; known views: front view, side view, back view, overhead view"),
+        (
+            "a red torus, rear view",
+            "names the view 'rear'; known views: front view, side view, back view, overhead view",
+        ),
         ("view", "names the view ''"),
     ],
 )

@@ -48,7 +48,7 @@ def test_overlap_of_two_squares_is_what_it_is_on_paper():
 
 def test_chamfer_of_two_grids_is_half_of_both_directions():
     grid = numpy.stack(numpy.meshgrid(*[numpy.arange(5.0)] * 3), axis=-1).reshape(-1, 3)
-    assert chamfer(grid, grid + [0.25, 0, 0]) == pytest.approx(0.25)
+    assert chamfer(grid, grid + numpy.array([0.25, 0, 0])) == pytest.approx(0.25)
     # one point against two, at distances 3 (near) and 7: from the one 3, from the two (3 + 7) / 2
     assert chamfer(numpy.zeros((1, 3)), numpy.array([[3.0, 0, 0], [0, 7.0, 0]])) == pytest.approx(0.5 * (3 + 5))
 

@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 import trimesh
@@ -65,7 +64,9 @@ def test_the_nearer_of_two_faces_is_seen_whatever_their_order():
     colours = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     for order in ([0, 1], [1, 0]):
         faces = torch.arange(6).reshape(2, 3)[order]
-        seen = rasterise(Surface(vertices, faces, colours[order], torch.tensor(order)), cameras([0.0, 180.0]), 16, parts=2)
+        seen = rasterise(
+            Surface(vertices, faces, colours[order], torch.tensor(order)), cameras([0.0, 180.0]), 16, parts=2
+        )
         assert seen.colour[0, 0, 8, 8] > 0.4 and seen.colour[0, 2, 8, 8] == 0
         assert seen.colour[1, 2, 8, 8] > 0.4 and seen.colour[1, 0, 8, 8] == 0
         assert seen.shade[0, 0, 8, 8] > 0 and seen.shade[0, 1, 8, 8] == 0
@@ -75,7 +76,9 @@ def test_edges_are_smoothed_by_the_share_of_a_pixel_that_is_covered():
     # a square of known size on screen: its area in pixels is the sum of alpha
     half, z = 0.37, 0.0
     vertices = torch.tensor([[-half, -half, z], [half, -half, z], [half, half, z], [-half, half, z]])
-    square = Surface(vertices, torch.tensor([[0, 1, 2], [0, 2, 3]]), torch.ones(2, 3), torch.zeros(2, dtype=torch.int64))
+    square = Surface(
+        vertices, torch.tensor([[0, 1, 2], [0, 2, 3]]), torch.ones(2, 3), torch.zeros(2, dtype=torch.int64)
+    )
     where = cameras([0.0])
     side = 2 * half * float(where.focal(32)[0]) / 3.0
     seen = rasterise(square, where, 32, supersample=8)

@@ -36,7 +36,12 @@ def test_things_stand_upright_and_a_chair_looks_to_the_front():
 
 
 def test_prompts_and_scenes_say_the_same():
-    for prompt in ("a red torus", "an orange sphere", "a red torus on a blue box", "a cyan cross on an orange cylinder"):
+    for prompt in (
+        "a red torus",
+        "an orange sphere",
+        "a red torus on a blue box",
+        "a cyan cross on an orange cylinder",
+    ):
         solid = solids.parse(prompt)
         assert solid is not None and solid.caption() == prompt
         assert solids.build(prompt).metadata["caption"] == prompt

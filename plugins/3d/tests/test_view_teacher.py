@@ -51,8 +51,10 @@ def test_the_network_tells_prompts_cameras_backgrounds_and_word_order_apart():
 
 def test_camera_features_agree_after_a_full_turn_and_only_then():
     def at(azimuth):
-        cameras = Cameras(**{name: torch.tensor([value]) for name, value in dict(azimuth=azimuth, elevation=10.0, distance=3.0, fov=40.0).items()})  # fmt: skip
-        return camera_features(cameras)
+        elevation, distance, fov = torch.tensor([[10.0], [3.0], [40.0]])
+        return camera_features(
+            Cameras(azimuth=torch.tensor([azimuth]), elevation=elevation, distance=distance, fov=fov)
+        )
 
     torch.testing.assert_close(at(-30.0), at(330.0), rtol=0, atol=1e-5)
     assert min((at(0.0) - at(azimuth)).norm().item() for azimuth in (10.0, 90.0, 180.0, 270.0)) > 0.3

@@ -13,7 +13,9 @@ from limbeck.errors import LimbeckError, RecipeError
 def compare_command(
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="path=value for every run, such as train.steps=20; ON:path=value for those of one base."),
+        typer.Argument(
+            help="Bases, as with --on; path=value for every run, such as train.steps=20; ON:path=value for one base's."
+        ),
     ] = None,
     objectives: Annotated[
         str | None, typer.Option("--objectives", help="Names, with commas. Default: those that the bases name.")
@@ -37,16 +39,18 @@ def compare_command(
     \\b
     Examples:
       limbeck compare --objectives dmd2,consistency --on image/digits
-      limbeck compare --on image/digits train.steps=20 --out runs/quick
+      limbeck compare image/digits train.steps=20 --out runs/quick
     Exit codes: 0 done; 1 a run failed; 2 wrong name or recipe, or nothing can run; 4 the folder holds other runs;
     130 Ctrl-C, saved.
     """
     from limbeck.comparison import compare
 
+    changes = [text for text in overrides or () if "=" in text]
+    ons = [text for text in overrides or () if "=" not in text] + (names(on, "--on") or [])
     found = compare(
         names(objectives, "--objectives"),
-        names(on, "--on"),
-        overrides=overrides or (),
+        ons or None,
+        overrides=changes,
         out=out,
         overwrite=overwrite,
         say=lambda line: typer.echo(line, err=True),

@@ -111,7 +111,9 @@ def _heading(rows: Sequence[Mapping[str, Any]], on: str) -> dict[str, Any]:
     mine = [r for r in rows if r["on"] == on]
     first = next((r for r in mine if r["metric"]), {})
     arrow = {"lower": " ↓", "higher": " ↑"}.get(first.get("better") or "", "")
+    mine = [r for r in mine if r["metric"] == first.get("metric")]
     return {
+        "key": first.get("metric"),
         "metric": f"{spoken(first['metric'])}{arrow}" if first else "",
         "teacher": next((r["teacher"] for r in mine if r["teacher"] is not None), None),
         "real": next((r["real"] for r in mine if r["real"] is not None), None),
@@ -121,8 +123,9 @@ def _heading(rows: Sequence[Mapping[str, Any]], on: str) -> dict[str, Any]:
 def _best(rows: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
     """(objective, on) of the best student of every column in which at least two compete; ties are all best."""
     found = set()
-    for on in {r["on"] for r in rows}:
-        known = [r for r in rows if r["on"] == on and isinstance(r["student"], int | float) and r["better"]]
+    for on, metric in {(r["on"], r["metric"]) for r in rows}:
+        mine = [r for r in rows if (r["on"], r["metric"]) == (on, metric)]
+        known = [r for r in mine if isinstance(r["student"], int | float) and r["better"]]
         if len(known) < 2:
             continue
         value = (min if known[0]["better"] == "lower" else max)(r["student"] for r in known)

@@ -10,8 +10,9 @@ _PACKAGE = "limbeck_3d"
 _DENOISER = {"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling"}
 
 
-def _recipe(name: str, summary: str) -> Component:
-    return Component("recipe", name, f"{_PACKAGE}:recipes/{name}.yaml", summary=summary, modality="3d")
+def _recipe(name: str, summary: str, **details: str) -> Component:
+    file = f"{_PACKAGE}:recipes/{name}.yaml"
+    return Component("recipe", name, file, summary=summary, modality="3d", details=details)
 
 
 _COMPONENTS = [
@@ -111,6 +112,7 @@ _COMPONENTS = [
     _recipe("solids_teacher", "trains the bundled teacher of views (flow matching)"),
     _recipe("oracle_to_3d", "a mesh back from closed-form views of it: what score distillation itself can do"),
     _recipe("text_to_3d", "a mesh from a prompt: limbeck distill text_to_3d prompt='a red torus'"),
+    _recipe("solids_compare", "what objectives are compared on: text_to_3d with variants", compare="solids"),
 ]
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from limbeck.conditions import Conditions
+from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Data, Source, Space
 from limbeck.randomness import Rng
 from limbeck.scenes import Cameras
@@ -84,7 +85,8 @@ class _Renders:
 
 
 def is_held_out(shape: Tensor, colour: Tensor, below: Tensor) -> Tensor:
-    """One prompt in HELD_OUT: (3 shape + colour + colour of the base) mod 8 = 3. All (B,) int64, below 0 without base."""
+    """One prompt in HELD_OUT: (3 shape + colour + colour of the base) mod 8 = 3. All (B,) int64; without a base `below`
+    is 0."""
     return (3 * shape + colour + below) % HELD_OUT == 3
 
 
@@ -245,10 +247,7 @@ class RandomCameras(Source):
     Options = CameraOptions
 
     def __init__(self, data: Data | None = None, teacher: Any = None, generator: Any = None, **options: Any):
-        from limbeck.errors import LimbeckError
-
-        partners = {name: options.pop(name) for name in ("objective",) if name in options}
-        del partners
+        options.pop("objective", None)  # a partner that this source does not need
         if not isinstance(data, Prompt):
             raise LimbeckError(
                 f"the source 'cameras' looks at one prompt; the recipe's data is {type(data).__name__}. "
@@ -264,4 +263,7 @@ class RandomCameras(Source):
         return Batch(cond=conditions_of(tokens, cameras, background, self.options.view_words))
 
 
-__all__ = ["Prompt", "RandomCameras", "Solids", "conditions_of", "is_held_out", "orbit_cameras", "random_cameras", "scenes", "space"]
+__all__ = [
+    "Prompt", "RandomCameras", "Solids", "conditions_of", "is_held_out", "orbit_cameras", "random_cameras", "scenes",
+    "space",
+]  # fmt: skip

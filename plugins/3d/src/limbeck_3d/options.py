@@ -1,10 +1,11 @@
 """Options of the 3D data, teacher, source and metrics (`scene_options` has those of scenes). No torch here."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from limbeck.options import Options
+from limbeck_3d.words import words_of
 
 Width = Annotated[int, Field(ge=8, multiple_of=8)]
 Degrees = Annotated[float, Field(ge=-180, le=180)]
@@ -38,7 +39,7 @@ class SolidsOptions(CameraOptions):
     size: Literal[16, 32, 64] = Field(32, description="pixels per side")
     views: int = Field(400, ge=2, le=100_000, description="renders of every shape; of a pair of shapes, half as many")
     split: Literal["train", "held_out"] = Field("train", description="training views, or new views of unseen prompts")
-    meshes: bool = Field(False, description="also the airplane, ant and nut of pyvista: pip install 'limbeck-3d[meshes]'")
+    meshes: bool = Field(False, description="also pyvista's airplane, ant and nut: pip install 'limbeck-3d[meshes]'")
 
 
 class PromptOptions(CameraOptions):
@@ -47,6 +48,12 @@ class PromptOptions(CameraOptions):
     prompt: str = Field("a red torus", description="what to make")
     size: Literal[16, 32, 64] = Field(32, description="pixels per side")
     split: Literal["train", "held_out"] = Field("train", description="which cameras")
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _can_be_read(cls, value: Any) -> Any:
+        words_of(value := "" if value is None else value)
+        return value
 
 
 class ViewsGeneratorOptions(Options):

@@ -7,7 +7,6 @@ What an objective makes of it is known on paper, and a scene that it distils can
 fails here is not the fault of a learned teacher. Letters: B views, H W pixels.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -111,11 +110,11 @@ class OracleCritic(Predictor):
         self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, features: Sequence[int] = ()
     ) -> Prediction:
         oracle, c = self._oracle[0], self.process.at(t, xt)
-        with torch.no_grad():
-            known = gaussian_x0(self.process, xt, t, oracle.means(cond).to(xt), oracle.std)
+        mean = oracle.means(cond).to(xt)
+        known = gaussian_x0(self.process, xt, t, mean, oracle.std)
         scale = torch.sqrt((c.alpha_t * SIGMA_DATA) ** 2 + c.sigma_t**2)
         # the network sees what it has to correct: where the noised view differs from the known mean
-        out = self.network((xt - c.alpha_t * known) / scale, t / self.process.t_max, cond)
+        out = self.network((xt - c.alpha_t * mean) / scale, t / self.process.t_max, cond)
         return Prediction(x0_hat=known + SIGMA_DATA * c.sigma_t / scale * out)
 
     def null(self, cond: Any) -> Any:
@@ -125,7 +124,7 @@ class OracleCritic(Predictor):
         if mode != "full":
             raise TypeError(f"OracleCritic can only be copied in mode 'full'; got {mode!r}")
         twin = OracleCritic(self._oracle[0])
-        twin.network = copy.deepcopy(self.network)
+        twin.load_state_dict(self.state_dict())
         return twin.train().requires_grad_(True)
 
 

@@ -99,7 +99,9 @@ def _some(surface, cameras, rows, size, supersample, light, parts) -> Picture:
     seen = torch.einsum("bvi,bij->bvj", surface.vertices[None] - cameras.position()[:, None], cameras.axes())
     depth = -seen[..., 2]  # (B, V), along the optical axis
     if bool((depth <= 1e-3).any()):
-        raise ValueError("a mesh reaches the camera: scale it into the unit sphere (limbeck_3d.solids.fit) or step back")
+        raise ValueError(
+            "a mesh reaches the camera: scale it into the unit sphere (limbeck_3d.solids.fit) or step back"
+        )
     focal = cameras.focal(side)[:, None]
     x = focal * seen[..., 0] / depth + 0.5 * side
     y = 0.5 * side - focal * seen[..., 1] / depth

@@ -89,7 +89,7 @@ def blocks(cells: Iterable[tuple[int, int, int]], size: tuple[float, float, floa
             quads.append(around if end else around[::-1])
     vertices = numpy.array(quads).reshape(-1, 3) * numpy.array(size)
     first = 4 * numpy.arange(len(quads))[:, None]
-    faces = numpy.concatenate([first + [0, 1, 2], first + [0, 2, 3]])
+    faces = numpy.concatenate([first + numpy.array(corners) for corners in ([0, 1, 2], [0, 2, 3])])
     return trimesh.Trimesh(vertices, faces, process=True)
 
 
@@ -158,7 +158,11 @@ def _from_pyvista(name: str) -> Any:
 
 
 # how each is turned to stand upright and look to the front
-POSES: dict[str, tuple[tuple[float, tuple[int, int, int]], ...]] = {"airplane": ((-90, (1, 0, 0)),), "ant": (), "nut": ()}
+POSES: dict[str, tuple[tuple[float, tuple[int, int, int]], ...]] = {
+    "airplane": ((-90, (1, 0, 0)),),
+    "ant": (),
+    "nut": (),
+}
 
 
 # --- scenes ----------------------------------------------------------------------------------------------------------
@@ -211,4 +215,6 @@ def surface(mesh: Any, name: str = "mesh") -> Surface:
     )
 
 
-__all__ = ["BASES", "FRONTS", "RADIUS", "TOPS", "Solid", "blocks", "build", "checked", "fit", "parse", "shape_mesh", "surface"]
+__all__ = [
+    "BASES", "FRONTS", "RADIUS", "TOPS", "Solid", "blocks", "build", "checked", "fit", "parse", "shape_mesh", "surface",
+]  # fmt: skip

@@ -35,9 +35,7 @@ class ViewEmbedding(nn.Module):
     def __init__(self, width: int, words: int = 48):
         super().__init__()
         self.words = nn.Embedding(len(captions.WORDS), words)
-        self.text = nn.Sequential(
-            nn.Linear(captions.LENGTH * words, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
+        self.text = nn.Sequential(nn.Linear(captions.LENGTH * words, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.view = nn.Sequential(nn.Linear(10 + 3, width), nn.SiLU(), nn.Linear(width, width))
         self.both = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.width = width

@@ -9,8 +9,9 @@ _BOTH = Needs(generator={"log_probs"}, teacher={"log_probs"}, data={"samples"})
 _COST = "1 student and 1 teacher evaluation per step; logits are held for one chunk of tokens only"
 
 
-def _recipe(name: str, summary: str) -> Component:
-    return Component("recipe", name, f"{_PACKAGE}:recipes/{name}.yaml", summary=summary, modality="text")
+def _recipe(name: str, summary: str, **details: str) -> Component:
+    file = f"{_PACKAGE}:recipes/{name}.yaml"
+    return Component("recipe", name, file, summary=summary, modality="text", details=details)
 
 
 DISTILLATION = [
@@ -137,4 +138,9 @@ DISTILLATION = [
     _recipe("pydocs_jsd", "pydocs_fkl with the Jensen-Shannon divergence"),
     _recipe("pydocs_gkd", "pydocs_fkl with a quarter of the batches continued by the student itself"),
     _recipe("pydocs_seq_kd", "half the teacher's size, by cross-entropy on texts that the teacher wrote"),
+    _recipe(
+        "pydocs_lm_compare",
+        "what objectives of language models are compared on: pydocs_fkl with variants",
+        compare="pydocs_lm",
+    ),
 ]

@@ -60,6 +60,14 @@ MASKED = [
     ),
     Component(
         "recipe",
+        "pydocs_compare",
+        f"{_PACKAGE}:recipes/pydocs_compare.yaml",
+        summary="what objectives of masked diffusion are compared on: pydocs_sdtt with variants",
+        modality="text",
+        details={"compare": "pydocs"},
+    ),
+    Component(
+        "recipe",
         "pydocs_sdtt",
         f"{_PACKAGE}:recipes/pydocs_sdtt.yaml",
         summary="distils the masked teacher into eight sampling steps by self-distillation through time",
