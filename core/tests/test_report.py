@@ -328,3 +328,92 @@ def test_resumes_and_what_they_changed_are_told(folder):
     ]
     (folder / "run.json").write_text(json.dumps({"status": "finished", "history": events}))
     assert "resumed at step 100 with train.lr 0.0002 → 0.0001, 2026-01-01 00:05:00" in text_of(folder)
+
+
+# --- sections of plugins ---
+
+
+def panels_of(*components):
+    from limbeck.registry import registry
+
+    return registry.register(list(components), name="panels")
+
+
+def panel(name, target, modality="toyland"):
+    from limbeck.manifest import Component
+
+    return Component("panel", name, target, summary=f"section {name}", modality=modality)
+
+
+class Fragment:
+    title = "Turn it"
+
+    def html(self):
+        return '<p class="mine">mesh</p>'
+
+
+def fails(run):
+    raise ValueError("no <surface> in it\nand more")
+
+
+def test_panels_of_the_modality_are_sections_and_one_that_fails_costs_a_line(folder):
+    from limbeck.manifest import Component
+
+    toy = Component("generator", "toy", "no_such:Net", modality="toyland")
+    seen = []
+    brought = [
+        toy, panel("mesh", lambda run: seen.append(run.path.name) or Fragment()), panel("silent", lambda run: None),
+        panel("spoiled", fails), panel("sound", lambda run: Fragment(), modality="elsewhere"),
+    ]  # fmt: skip
+    (folder / "recipe.yaml").write_text(RECIPE.replace("generator: {use: image/digits,", "generator: {use: toy,"))
+    with panels_of(*brought):
+        page = text_of(folder)
+    assert seen == ["toy_dmd2"] and page.count('<p class="mine">mesh</p>') == 1 and page.count("<h2>Turn it</h2>") == 1
+    assert "panels/spoiled could not be shown: ValueError: no &lt;surface&gt; in it</p>" in page
+    assert "section silent" not in page and "section sound" not in page and not Page(page).wrong
+    assert page.index("Turn it") < page.index("How well, at what cost")
+
+
+# --- runs without noise: scenes and language models ---
+
+
+def told(folder, domain, rows, better):
+    (folder / "run.json").write_text(json.dumps({"status": "finished", "domain": domain}))
+    (folder / "evaluation.json").write_text(json.dumps({"rows": rows, "better": better, "primary": next(iter(better))}))
+    return text_of(folder)
+
+
+def test_a_scene_is_told_by_its_views_and_not_by_network_evaluations(folder):
+    rows = [
+        {**row("teacher", "teacher", 23, 40.0, 1, 1), "metrics": {"iou": None}},
+        {**row("student", "student", 0, 1.5, 1, 1), "metrics": {"iou": 0.9}},
+    ]
+    page = told(folder, "renders", rows, {"iou": "higher"})
+    assert "into a student that renders a view in 1.50 ms, with iou 0.900." in page
+    assert (
+        "milliseconds per view" in page and "times faster" not in page and "network evaluations per sample<" not in page
+    )
+    assert "shown with the same cameras in every place" in page and "same noise" not in page
+    assert "limbeck sample runs/toy_dmd2 -n 24 -o orbit.gif" in page
+
+
+def test_two_language_models_are_compared_in_time_and_not_in_evaluations(folder):
+    rows = [
+        {**row("teacher", "teacher", 64, 90.0, 1, 1), "metrics": {"nll": 3.55, "kl": 0.0}},
+        {**row("student", "student", 64, 30.0, 1, 1), "metrics": {"nll": 3.9, "kl": 0.5}},
+    ]
+    page = told(folder, "tokens", rows, {"nll": "lower", "kl": "lower"})
+    assert "into a student that is 3.0 times faster, with nll 3.90 against the teacher&#39;s 3.55." in page
+    assert "the same seed and beginning in every place" in page and "of the gap closed" not in page
+    assert "limbeck sample runs/toy_dmd2 --prompt &#34;...&#34;" in page
+    slower = told(folder, "tokens", [{**rows[0], "ms_per_sample": 20.0}, rows[1]], {"nll": "lower"})
+    assert "into a student, with nll 3.90" in slower
+
+
+def test_a_teacher_that_is_better_when_cut_leaves_no_gap_to_close(folder):
+    rows = [dict(r, metrics=dict(r["metrics"])) for r in ROWS]
+    rows[1]["metrics"]["frechet"] = 0.25
+    (folder / "evaluation.json").write_text(
+        json.dumps({"rows": rows, "better": {"frechet": "lower"}, "primary": "frechet"})
+    )
+    assert gap_closed(read(folder)) is None and "of the gap closed" not in text_of(folder)

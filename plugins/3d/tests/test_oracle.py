@@ -187,3 +187,14 @@ def test_the_sample_for_the_critic_is_a_render_without_gradient():
     assert not produce(scene, batch, plan=None, rng=Rng(0), grad="none").at.requires_grad
     sample = produce(scene, batch, plan=None, rng=Rng(0, 0, Phase("generator", ("generator",))))
     assert sample.at.shape == (2, 3, 16, 16) and sample.at.requires_grad and sample.evaluations == 1
+
+
+@pytest.mark.parametrize("name", ["sds", "csd", "vsd", "ism"])
+def test_the_recipe_has_settings_for_every_objective(name):
+    from limbeck import recipes
+
+    recipe = recipes.check(recipes.variant(recipes.load("oracle_to_3d", ['prompt="a blue box"']), name))
+    assert recipe.objective.use == name and recipe.data.options["prompt"] == "a blue box"
+    assert recipe.generator.options["opacity"] >= 3
+    if name == "ism":
+        assert recipe.objective.options["interval"] == 0.3

@@ -17,6 +17,7 @@ from limbeck.interfaces import Batch, Codec, Phase, Space
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.scenes import Render, Scene
 from limbeck.testing import FixedDraws, GaussianGenerator, GaussianTeacher, gauss_hermite_batch
+from limbeck.testing.conformance import ObjectiveConformance
 from limbeck_diffusion.distribution import clip_field, field_weight, injection_loss
 from limbeck_diffusion.ism import ISM
 from limbeck_diffusion.score_difference import CSD, DMD2, SDS, VSD
@@ -678,3 +679,26 @@ def test_a_critic_of_adapters_is_asked_of_the_teacher():
     teacher = Adaptable(VP(), full(0.0), full(1.0), class_means=full(1.0, 1))
     VSD(critic_lora={"rank": 4, "targets": ("to_q",)}).setup(Canvas(full(0.0, 2)), Guided(teacher, 7.5))
     assert asked == [("lora", {"rank": 4, "alpha": 16.0, "dropout": 0.0, "targets": ("to_q",)})]
+
+
+# --- the contract ---
+
+
+class TestSDS(ObjectiveConformance):
+    def make(self):
+        return SDS(t_range=(0.1, 0.9))
+
+
+class TestCSD(ObjectiveConformance):
+    def make(self):
+        return CSD(t_range=(0.1, 0.9))
+
+
+class TestVSD(ObjectiveConformance):
+    def make(self):
+        return VSD(t_range=(0.1, 0.9))
+
+
+class TestISM(ObjectiveConformance):
+    def make(self):
+        return ISM(t_range=(0.1, 0.5))

@@ -54,7 +54,8 @@ def test_no_long_paragraph_stands_in_two_documents(documents):
 
 
 def test_a_function_is_introduced_by_its_name_and_arguments():
-    source = 'class A:\n    """An A."""\n    def f(self, x, *rest, key=1, **more):\n        """Do it."""\n    def g(): pass\n'
+    f = '    def f(self, x, *rest, key=1, **more):\n        """Do it."""\n'
+    source = f'class A:\n    """An A."""\n{f}    def g(): pass\n'
     assert corpus.from_source(source) == ["class A:\nAn A.", "def A.f(self, x, *rest, key, **more):\nDo it."]
 
 

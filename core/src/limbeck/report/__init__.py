@@ -38,7 +38,8 @@ def write(run: Any) -> Path:
     Works at any time: while the run goes on, after it was interrupted, before its first evaluation.
     """
     path = Path(getattr(run, "path", run))
-    page = render(read(path), _panels(run, path))
+    record = read(path)
+    page = render(record, _panels(run, record))
     target = path / "report.html"
     aside = target.with_name("report.html.part")
     aside.write_text(page, encoding="utf-8")
@@ -46,17 +47,17 @@ def write(run: Any) -> Path:
     return target
 
 
-def _panels(run: Any, path: Path) -> list[Section]:
+def _panels(run: Any, record: Record) -> list[Section]:
     """Sections of plugins; none for a folder that holds no recipe."""
     from limbeck.registry import registry
 
-    if not registry.components("panel") or not (path / "recipe.yaml").is_file():
+    if not registry.components("panel") or not record.recipe:
         return []
     if not hasattr(run, "recipe"):
         from limbeck.run import Run
 
-        run = Run(path)
-    return sections(run)
+        run = Run(record.path)
+    return sections(run, str(record.block("generator").get("use", "")))
 
 
 def render(record: Record, panels: Sequence[Section] = ()) -> str:

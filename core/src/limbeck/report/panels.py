@@ -21,12 +21,12 @@ class Section:
     problem: str = ""
 
 
-def sections(run: Any) -> list[Section]:
-    """What the panels of the run's modality have to show. `run` is a `limbeck.Run`."""
+def sections(run: Any, generator: str) -> list[Section]:
+    """What the panels of a generator's modality have to show. `run` is a `limbeck.Run`."""
     from limbeck.registry import registry
 
     try:
-        modality = registry.find("generator", run.recipe.generator.use).component.modality
+        modality = registry.find("generator", generator).component.modality
     except LimbeckError:  # a generator given as an object, or of a plugin that is gone
         modality = "any"
     found = []

@@ -68,7 +68,9 @@ def duration(seconds: float) -> str:
 def status_line(record: Record) -> str:
     """What a reader must know before believing the numbers; empty for a finished run."""
     planned = record.planned_steps
-    where = f"step {record.last_step:,}" + (f" of {planned:,}" if planned else "")
+    recorded = record.run.get("step")  # not every step is logged
+    step = max(record.last_step, recorded) if isinstance(recorded, int) else record.last_step
+    where = f"step {step:,}" + (f" of {planned:,}" if planned else "")
     resume = f"limbeck {command_name(record)} --resume {place(record)}"
     match record.status:
         case "finished":

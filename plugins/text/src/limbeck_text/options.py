@@ -158,7 +158,10 @@ class TokenDivergenceOptions(VocabularyLossOptions):
     """A divergence of the next-token laws of teacher and student."""
 
     temperature: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="T: divides both models' logits; the divergence is multiplied by T^2"
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="T: divides both models' logits; the divergence is multiplied by T^2",
     )
     ce_weight: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="weight of the cross-entropy with the tokens themselves, beside it"
@@ -177,7 +180,10 @@ class JSDOptions(TokenDivergenceOptions):
     """Generalized Jensen-Shannon divergence."""
 
     beta: float = Field(
-        0.5, ge=0, le=1, description="the teacher's share of the mixture; 0 and 1 are forward and reverse KL by definition"
+        0.5,
+        ge=0,
+        le=1,
+        description="the teacher's share of the mixture; 0 and 1 are forward and reverse KL by definition",
     )
 
 
@@ -194,7 +200,10 @@ class HintonOptions(VocabularyLossOptions):
 
     weight: float = Field(0.5, ge=0, le=1, description="w: share of the divergence; 1 - w is the cross-entropy's")
     temperature: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="T: divides both models' logits; the divergence is multiplied by T^2"
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="T: divides both models' logits; the divergence is multiplied by T^2",
     )
 
 
@@ -204,7 +213,9 @@ class SequenceKDOptions(VocabularyLossOptions):
 
 class _WritingOptions(Options):
     prompt: int = Field(32, ge=1, description="first tokens that are continued, where the data itself knows no prompts")
-    length: int | None = Field(None, ge=1, description="tokens of a completion; null: what is left of the data's windows")
+    length: int | None = Field(
+        None, ge=1, description="tokens of a completion; null: what is left of the data's windows"
+    )
     temperature: float = Field(1.0, ge=0, description="of the sampling; 0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="smallest set of tokens with so much probability")
     stop: bool = Field(True, description="finish at an end-of-sequence token; false: go on with the next document")
@@ -214,7 +225,10 @@ class OnPolicySourceOptions(_WritingOptions):
     """Completions that the student writes while it learns."""
 
     student_fraction: float | None = Field(
-        None, ge=0, le=1, description="chance that a batch is the student's; null: the objective's (gkd has one), else 1"
+        None,
+        ge=0,
+        le=1,
+        description="chance that a batch is the student's; null: the objective's (gkd has one), else 1",
     )
 
 

@@ -88,6 +88,17 @@ def translated(batch: Batch, own: Any, other: Any) -> Batch:
     return Batch(x0=x0, attention_mask=real, loss_mask=wanted.bool())
 
 
+def at_most(batch: Batch, length: int) -> Batch:
+    """Sequences cut to `length` real tokens each: what becomes of a row does not depend on the prompts beside it."""
+    assert batch.x0 is not None and batch.attention_mask is not None and batch.loss_mask is not None
+    if batch.x0.shape[1] <= length:
+        return batch
+    real = batch.attention_mask & (batch.attention_mask.cumsum(1) <= length)
+    order = real.long().argsort(dim=1, stable=True)[:, -length:]  # padding goes to the left, and falls off
+    x0, learned = batch.x0.gather(1, order), (batch.loss_mask & real).gather(1, order)
+    return Batch(x0=x0, attention_mask=real.gather(1, order), loss_mask=learned)
+
+
 class _Writing(Source):
     """What both sources share: rows of the data whose beginnings a model continues."""
 
@@ -118,8 +129,10 @@ class _Writing(Source):
     def write(self, batch: Batch, rng: Rng) -> Batch:
         assert batch.x0 is not None
         prompt, mask = prompts_of(batch, self.options.prompt)
-        length = self.options.length or max(1, batch.x0.shape[1] - prompt.shape[1])
-        return self.go_on(prompt, mask, length, rng)
+        if self.options.length is not None:
+            return self.go_on(prompt, mask, self.options.length, rng)
+        window = batch.x0.shape[1]
+        return at_most(self.go_on(prompt, mask, max(1, window - int(mask.sum(1).min())), rng), window)
 
     def go_on(self, prompt: Tensor, mask: Tensor, length: int, rng: Rng) -> Batch:
         o, model = self.options, getattr(self, self.writer)
@@ -200,4 +213,4 @@ def _joined(made: list[Batch], count: int) -> Batch:
     return Batch(x0=padded("x0"), attention_mask=padded("attention_mask"), loss_mask=padded("loss_mask"))
 
 
-__all__ = ["OnPolicySource", "TeacherTextSource", "continued", "prompts_of", "translated"]
+__all__ = ["OnPolicySource", "TeacherTextSource", "at_most", "continued", "prompts_of", "translated"]
