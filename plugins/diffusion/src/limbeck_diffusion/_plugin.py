@@ -66,7 +66,7 @@ _OBJECTIVES = [
         reference="Yin et al. 2024 (DMD2); on tokens: Zhu et al. 2025 (Di[M]O)",
         details={
             "family": "distribution",
-            "formula": "descend D_fake(xt, t) - D_teacher(xt, t): x0 predictions, or token probabilities, at noised samples",
+            "formula": "descend D_fake(xt, t) - D_teacher(xt, t), x0 predictions (or token laws) at noised samples",
             "cost": "per step: 1 student, 1 teacher, 1 critic evaluation; critic_updates times 1 student and 1 critic",
             "fails": "mode-seeking: recall falls when the critic lags; raise critic_updates or its learning rate",
         },
@@ -163,7 +163,7 @@ _OBJECTIVES = [
             "family": "trajectory",
             "formula": "mean_masked D(student(xt), sg teacher's prediction at the sub-step that reveals the token)",
             "cost": "sub_steps teacher evaluations and 1 student evaluation per step",
-            "fails": "predictions sharpen round by round (watch token_entropy); kl_forward gains nothing from a perfect teacher",
+            "fails": "predictions sharpen round by round (watch token_entropy); a perfect teacher adds nothing",
         },
     ),
 ]

@@ -63,8 +63,8 @@ class FieldObjective(Objective):
         if generator.space.event != teacher.space.event:
             raise ValueError(
                 f"{self.name} shows the generator's samples to the teacher, but they have shape "
-                f"{generator.space.event} and the teacher's {teacher.space.event}. Use a generator of the teacher's size "
-                "(init: teacher)."
+                f"{generator.space.event} and the teacher's {teacher.space.event}. Use a generator of the teacher's "
+                "size (init: teacher)."
             )
         if isinstance(teacher.process, CategoricalProcess):
             if steps > 1:

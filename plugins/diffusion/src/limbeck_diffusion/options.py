@@ -223,8 +223,8 @@ class FieldOptions(Options):
     )
     weight: FieldWeight = Field(
         "sds",
-        description="w(t) of w (eps_p - eps_q): sds sigma^2, uniform 1, fantasia3d alpha sigma^2, placid_dreamer alpha, "
-        "x0 sigma/alpha, which makes it the difference of x0 predictions (DMD, ISM, HiFA)",
+        description="w(t) of w (eps_p - eps_q): sds sigma^2, uniform 1, fantasia3d alpha sigma^2, placid_dreamer "
+        "alpha, x0 sigma/alpha, which makes it the difference of x0 predictions (DMD, ISM, HiFA)",
     )
     reduction: Literal["mean", "sum"] = Field(
         "sum", description="of the field over a sample's elements: mean, or sum as papers on scenes have it"

@@ -121,13 +121,14 @@ class SDTT(Objective):
             raise ValueError("sdtt corrupts clean tokens, but the source yields none: use source data")
         self._begin(rng.step)
         x0, dt = batch.x0, self.dt(rng.step)
+        temperature = o.temperature if self.round == 0 else 1.0
         shape = tuple(x0.shape)
         t = self.times(rng, len(x0), dt).to(x0.device)
         xt = corrupt(process, batch, process.noise(shape, rng).to(x0.device), t)
         hidden = xt.eq(process.mask_id)  # (B, L)
         with torch.no_grad():
             target = targets(
-                lambda x, time: self.teacher(x, time, batch.cond).logits,
+                lambda x, time: self.teacher(x, time, batch.cond).logits / temperature,
                 process,
                 xt,
                 sub_times(t, dt, o.sub_steps),

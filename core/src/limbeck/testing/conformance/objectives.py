@@ -252,8 +252,8 @@ def splitting_the_batch_changes_nothing(case: Case) -> None:
         expected = {r: _gradients(game.objective.roles()[r]) for r in phase.roles}
         game.objective.zero_grad()
         halves = [game.loss(phase, part=k, parts=2) for k in range(2)]
-        counts = [half.count if half.count is not None else torch.ones(()) for half in halves]  # see Loss.count
-        mean = sum(half.value * n for half, n in zip(halves, counts, strict=True)) / sum(counts)
+        counts = torch.stack([torch.ones(()) if half.count is None else half.count for half in halves])
+        mean = (torch.stack([half.value for half in halves]) * counts).sum() / counts.sum()
         mean.backward()
         close(mean.detach(), whole.value.detach(), f"phase {phase.name!r}", rtol=1e-4, atol=1e-6)
         for role in phase.roles:
