@@ -149,6 +149,23 @@ def test_independent_tokens_leave_nothing_to_learn_and_another_law_does(divergen
     assert float(student.logits.grad.abs().sum()) > 0
 
 
+@every_divergence
+def test_a_colder_teacher_is_what_the_student_learns_in_the_first_round_only(divergence):
+    p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    teacher, colder = (models.independent(law.tolist(), 3) for law in (p, p.square() / p.square().sum()))
+    options = {"teacher_steps": 8, "student_steps": 2, "round_steps": 1, "divergence": divergence, "temperature": 0.5}
+    objective = SDTT(**options)
+    objective.setup(models.Table.of(colder), teacher)
+    x0 = teacher.sample(64, limbeck.rng(1))
+    assert abs(float(objective.loss(PHASE, Batch(x0=x0), limbeck.rng(2, 0)).value.detach())) < 1e-12
+    assert abs(float(objective.loss(PHASE, Batch(x0=x0), limbeck.rng(2, 1)).value.detach())) < 1e-12  # its own copy
+    objective = SDTT(**options)
+    objective.setup(models.Table.of(teacher), teacher)
+    expected = DIVERGENCES[divergence](p.log(), 2 * p.log() - p.square().sum().log())
+    loss = objective.loss(PHASE, Batch(x0=x0), limbeck.rng(2, 0)).value.detach()
+    assert float(loss) == pytest.approx(float(expected)) and float(loss) > 0.01
+
+
 def test_times_are_the_nodes_at_which_the_student_is_sampled():
     objective = SDTT(teacher_steps=32, student_steps=4, round_steps=5)
     objective.setup(models.Table(MaskedProcess(2), 2), models.two_tokens())

