@@ -7,10 +7,19 @@ from limbeck.samples import evaluating
 from limbeck_text.metrics import NLL, KLToTeacher
 
 SHORT = (
-    "train.steps=120", "train.batch_size=16", "train.lr=4e-3", "train.warmup=10", "data.length=96",
-    "generator.hidden=96", "generator.layers=2", "evaluate.metrics=[nll]", "evaluate.compare=false", "evaluate.samples=2", "evaluate.grid=0",
+    "train.steps=120",
+    "train.batch_size=16",
+    "train.lr=4e-3",
+    "train.warmup=10",
+    "data.length=96",
+    "generator.hidden=96",
+    "generator.layers=2",
+    "evaluate.metrics=[nll]",
+    "evaluate.compare=false",
+    "evaluate.samples=2",
+    "evaluate.grid=0",
     "report.write=false",
-)  # fmt: skip
+)
 
 
 @pytest.mark.slow

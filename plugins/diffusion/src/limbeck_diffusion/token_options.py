@@ -62,8 +62,8 @@ class SDTTOptions(Options):
     temperature: float = Field(
         1.0,
         gt=0,
-        description="divides the logits of the given teacher, in its steps and its answers: the student learns to sample "
-        "at 1 as the teacher does at this. The teachers of later rounds have learned it",
+        description="divides the logits of the given teacher, in its steps and its answers: the student learns to "
+        "sample at 1 as the teacher does at this. The teachers of later rounds have learned it",
     )
     teacher_decay: float = Field(
         0.0, ge=0, lt=1, description="EMA decay of the weights that become the next teacher; 0: the live ones"
