@@ -62,6 +62,7 @@ def build(recipe: Any) -> Built:
             guidance = recipe.teacher.guidance
             teacher = Guided(teacher, guidance.scale, guidance.interval).freeze()
     generator = _generator(recipe, teacher, make)
+    _check_meaning(recipe, data, generator)
     objective = make("objective", recipe.objective, "objective")
     Rng(seed, phase="build/setup").seed_globally()
     objective.setup(generator, teacher)
@@ -85,6 +86,18 @@ def build(recipe: Any) -> Built:
         sampling_steps=int(sampling.get("steps", 1)), teacher=teacher, data=data, metrics=metrics, callbacks=callbacks,
         sampling=sampling,
     )  # fmt: skip
+
+
+def _check_meaning(recipe: Any, data: Data | None, generator: Generator) -> None:
+    """Refuse data whose numbers mean something else to the generator: token ids of another tokenizer."""
+    codecs = [getattr(getattr(partner, "space", None), "codec", None) for partner in (data, generator)]
+    says, reads = (codec.fingerprint() if codec is not None else None for codec in codecs)
+    if says is not None and reads is not None and says != reads:
+        raise RecipeError(
+            f"data '{recipe.data.use}' and generator '{recipe.generator.use}' use different tokenizers, so the ids of "
+            "one mean other words to the other. Give the data the model's tokenizer (data.tokenizer: FOLDER), or take "
+            "a model of the data's"
+        )
 
 
 def _source(recipe: Any, objective: Objective, data: Any, teacher: Any, generator: Any, make: Any) -> Source:

@@ -37,6 +37,11 @@ class Codec(nn.Module):
         """What people see: a tensor, or a list of texts for tokens."""
         return value
 
+    def fingerprint(self) -> str | None:
+        """What the values mean, where numbers alone do not say it (token ids): equal for codecs that agree. None: no
+        such thing. `build` refuses partners that disagree."""
+        return None
+
 
 @dataclass(frozen=True)
 class Space:

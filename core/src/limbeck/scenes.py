@@ -34,6 +34,10 @@ class Cameras:
     def __len__(self) -> int:
         return len(self.azimuth)
 
+    def float(self) -> "Cameras":
+        """In single precision: half precision is a degree off."""
+        return Cameras(**{f.name: getattr(self, f.name).float() for f in fields(self)})
+
     def position(self) -> Tensor:
         """Where they stand, (B, 3)."""
         azimuth, elevation = torch.deg2rad(self.azimuth), torch.deg2rad(self.elevation)

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from limbeck import Rng
+from limbeck.build import build as build_recipe
 from limbeck.errors import LimbeckError
+from limbeck.recipes import load
 from limbeck_text.causal import (
     LanguageModel,
     causal_lm,
@@ -365,6 +367,26 @@ def test_another_tokenizer_is_refused_with_an_example():
         check_same_tokenizer(teacher, student)
     with pytest.raises(LimbeckError, match="has no tokenizer"):
         check_same_tokenizer(torch.nn.Linear(1, 1), teacher)
+
+
+def test_data_of_another_tokenizer_is_refused_before_the_first_step(tmp_path):
+    from limbeck_text.tokenizer import train
+
+    config = transformers.LlamaConfig(vocab_size=270, **SMALL, num_key_value_heads=1)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    other = train(["other words altogether"] * 3, vocab=270)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=other, pad_token="<pad>", eos_token="<eos>").save_pretrained(
+        tmp_path
+    )
+    recipe = {
+        "name": "mixed",
+        "generator": {"use": "text/causal_lm", "model": str(tmp_path)},
+        "objective": "language_modelling",
+        "data": {"use": "text/pydocs", "length": 16},
+        "train": {"steps": 1, "batch_size": 1},
+    }
+    with pytest.raises(LimbeckError, match="use different tokenizers, so the ids of one mean other words"):
+        build_recipe(load(recipe))
 
 
 def test_a_folder_of_transformers_is_loaded_with_all_its_ends(tmp_path):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from acme_distill.options import EnergyDistanceOptions
-from limbeck import Batch, Loss, Needs, Objective, Phase, Plan, Rng, rollout
+from limbeck import Batch, Loss, Needs, Objective, Phase, Plan, Rng, conditions, rollout
 from limbeck.interfaces import average
 
 
@@ -54,5 +54,5 @@ class EnergyDistance(Objective):
         """`draws` samples for every row, (B, M, D)."""
         rows, draws, space = len(batch), self.options.draws, self.teacher.space
         noise = self.teacher.process.prior_std * rng.normal(purpose, (rows, draws, *space.event)).flatten(0, 1)
-        cond = None if batch.cond is None else batch.cond.repeat_interleave(draws, dim=0)
+        cond = conditions.rows(batch.cond, torch.arange(rows).repeat_interleave(draws))
         return rollout(model, cond, plan=plan, rng=rng, grad=grad, noise=noise).at.reshape(rows, draws, -1)

@@ -66,7 +66,7 @@ class OracleViews(Teacher):
             if not bool(prompt.any()):
                 continue
             rows = (words == prompt).all(dim=1).nonzero()[:, 0].to(background.device)
-            seen = rasterise(self.surface(prompt), Cameras.of(cond[rows].to("cpu")), size)
+            seen = rasterise(self.surface(prompt), Cameras.of(cond[rows].to("cpu")).float(), size)
             mean[rows] = over(seen.colour.to(mean), seen.alpha.to(mean), background[rows])
         self._last = (cond, mean)
         return mean

@@ -29,6 +29,9 @@ class TextCodec(Codec):
         shade, padding nothing."""
         return [self._text(row) for row in value.tolist()]
 
+    def fingerprint(self) -> str:
+        return self.tokenizer.fingerprint()
+
     def _text(self, row: list[int]) -> str:
         eos, tokenizer = set(self.tokenizer.eos), self.tokenizer
         while row and row[-1] in (*eos, tokenizer.pad):
