@@ -11,7 +11,7 @@ from torch import nn
 
 from limbeck import recipes, teacher_files
 from limbeck.engine import tensor_file
-from limbeck.errors import CheckpointError, LimbeckError, OptionError
+from limbeck.errors import CheckpointError, LimbeckError, RecipeError
 from limbeck.evaluation import measure
 from limbeck.interfaces import Loss, ModelMetric, Objective, Phase, Teacher, average
 from limbeck.manifest import Component, Needs
@@ -228,8 +228,8 @@ def test_a_shortcut_stands_for_its_path_on_the_command_line_only():
     recipe = recipes.load(problem.recipe(shortcuts=shortcuts), ["speed=0.5", "judge.samples=7"])
     assert recipe.train.lr == 0.5 and recipe.evaluate.samples == 7 and recipe.shortcuts == shortcuts
     assert recipes.load(recipe.to_dict(), ["speed=0.25"]).train.lr == 0.25
-    with pytest.raises(OptionError, match="fast"):
-        recipes.load(problem.recipe(shortcuts=shortcuts), ["fast=0.5"])
+    with pytest.raises(RecipeError, match="unknown key 'sped'. Did you mean 'speed'"):
+        recipes.load(problem.recipe(shortcuts=shortcuts), ["sped=0.5"])
 
 
 # --- metrics of models, samples of tokens ----------------------------------------------------------------------------

@@ -327,7 +327,14 @@ def _override(draft: _Draft, overrides: Iterable[str]) -> None:
     """`path=value` texts, those that choose a component first."""
     for text in sorted(overrides, key=lambda text: not text.partition("=")[0].strip().endswith(("use", *BLOCKS))):
         keys, value = recipe_text.parse_override(text)
-        keys = _full_path(keys, draft.data.get("shortcuts"))
+        shortcuts = draft.data.get("shortcuts") or {}
+        if shortcuts and keys[0] not in (*shortcuts, *Schema.model_fields):
+            known = (*shortcuts, *Schema.model_fields)
+            raise RecipeError(
+                f"override {text!r}: unknown key '{keys[0]}'. {did_you_mean(keys[0], known)}"
+                f"Short names of this recipe: {', '.join(shortcuts)}; sections: {', '.join(Schema.model_fields)}"
+            )
+        keys = _full_path(keys, shortcuts)
         draft.merge(_nested(keys, value), {}, Origin(f"override {text!r}"))
 
 

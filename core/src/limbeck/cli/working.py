@@ -132,7 +132,8 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 
 def show_rows(rows: list[dict[str, Any]]) -> None:
     """name, evaluations, ms/sample, then every metric."""
-    names = list(dict.fromkeys(name for row in rows for name in row.get("metrics", {})))
+    by_most = sorted(rows, key=lambda row: -len(row.get("metrics", {})))  # some metrics fit some rows only
+    names = list(dict.fromkeys(name for row in by_most for name in row.get("metrics", {})))
     columns = ["", "evaluations", "ms/sample", *(name.replace("_", " ") for name in names)]
     show(
         columns,

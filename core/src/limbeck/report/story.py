@@ -250,7 +250,8 @@ def table(record: Record) -> tuple[list[str], list[Row]]:
     if not rows:
         return _last_evaluation(record)
     better = record.table.get("better", {})
-    keys = list(dict.fromkeys(key for row in rows for key in row["metrics"]))
+    by_most = sorted(rows, key=lambda row: -len(row["metrics"]))  # some metrics fit some rows only
+    keys = list(dict.fromkeys(key for row in by_most for key in row["metrics"]))
     ways = {"evaluations": "lower", "ms_per_sample": "lower", **better}
     arrows = {"lower": " ↓", "higher": " ↑"}
     best: dict[str, str] = {}

@@ -38,7 +38,7 @@ def targets(
     draws: Callable[[int], Tensor],
 ) -> Tensor:
     """What the teacher says of every masked token when it walks from x_t through `times`: of a token that a sub-step
-    reveals, its prediction just before; of the others, its last. SDTT, Alg. 1.
+    reveals, its prediction just before; of the others, its last.
 
     Args:
         predict: (x, t) -> logits (B, L, V).
