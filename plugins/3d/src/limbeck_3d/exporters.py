@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from limbeck.errors import LimbeckError, NonFinite, RunExists
+from limbeck.errors import LimbeckError, NonFinite
+from limbeck.exporters import prepare
 from limbeck.interfaces import unwrap
 from limbeck.scenes import Scene
 from limbeck_3d import splat_file, turntable, viewer
@@ -56,7 +57,7 @@ def export_splat(run: Any, directory: Path | str, **options: Any) -> list[Path]:
         )
     _check_particle(scene, chosen.particle)
     scene.check()
-    path = prepared(directory, chosen.overwrite) / "splats.ply"
+    path = prepare(directory, chosen.overwrite) / "splats.ply"
     path.write_bytes(splat_file.encoded(scene.gaussians(chosen.particle)))
     return [path]
 
@@ -66,7 +67,7 @@ def export_gif(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     chosen = TurntableOptions(**options)
     scene = scene_of(run)
     _check_particle(scene, chosen.particle)
-    path = prepared(directory, chosen.overwrite) / "turntable.gif"
+    path = prepare(directory, chosen.overwrite) / "turntable.gif"
     path.write_bytes(turntable_gif(scene, chosen))
     return [path]
 
@@ -128,20 +129,6 @@ def scene_of(run: Any) -> Scene:
     return scene.cpu().eval()
 
 
-def prepared(directory: Path | str, overwrite: bool) -> Path:
-    """An empty folder to write to (with `overwrite`, any)."""
-    directory = Path(directory)
-    if directory.is_file():
-        raise RunExists(f"{directory} is a file; an export needs a folder. Choose another name.")
-    if directory.is_dir() and any(directory.iterdir()) and not overwrite:
-        raise RunExists(
-            f"{directory} is not empty, and nothing in it was touched. Choose another folder, empty this one, "
-            "or replace the files of an earlier export from Python: run.export(to, directory, overwrite=True)."
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +137,7 @@ def _mesh_file(
 ) -> list[Path]:
     chosen = MeshExportOptions(**options)
     made = meshed(scene_of(run), chosen)  # a scene without a surface leaves no folder behind
-    directory = prepared(directory, chosen.overwrite)
+    directory = prepare(directory, chosen.overwrite)
     paths = [directory / name, directory / "mesh.json"]
     paths[0].write_bytes(written(made.mesh))
     paths[1].write_text(json.dumps(summary(made), indent=2) + "\n", encoding="utf-8")
@@ -189,5 +176,5 @@ def name_of(run: Any) -> str:
 
 __all__ = [
     "CONVENTION", "export_gif", "export_glb", "export_obj", "export_ply", "export_splat", "export_viewer", "glb",
-    "meshed", "name_of", "prepared", "scene_of", "summary", "turntable_gif",
+    "meshed", "name_of", "scene_of", "summary", "turntable_gif",
 ]  # fmt: skip
