@@ -261,6 +261,29 @@ def test_accumulation_equals_one_batch_when_completions_are_uneven(tmp_path, nam
     assert all("divergence" in row and "empty_rows" in row for row in rows if "loss" in row)
 
 
+@pytest.mark.parametrize("name", ["gkd", "seq_kd"])
+def test_a_run_on_generated_texts_goes_on_where_it_stopped_bit_by_bit(tmp_path, name):
+    """gkd draws texts of its own student, seq_kd the teacher's: neither may depend on what was drawn before."""
+
+    def train(folder, steps, resume=False):
+        limbeck.distill(
+            {
+                "name": "tiny", "teacher": TinyLM(1), "generator": {"use": TinyLM(2), "init": "random"},
+                "objective": name, "data": Words(masks=True),
+                "train": {"steps": steps, "batch_size": 4, "lr": 0.05, "log_every": 1},
+                "sampling": None, "evaluate": {"metrics": [], "compare": False, "grid": 0, "samples": 1},
+                "report": {"write": False},
+            },
+            out=tmp_path / folder, progress=False, resume=resume,
+        )  # fmt: skip
+        return weights_of(str(tmp_path / folder))
+
+    calm, half = train("calm", 6), train("stopped", 3)
+    whole = train("stopped", 6, resume=True)
+    assert all(torch.equal(whole[key], tensor) for key, tensor in calm.items())
+    assert any((whole[key] - tensor).abs().max() > 1e-4 for key, tensor in half.items())
+
+
 # --- texts of the student and of the teacher -------------------------------------------------------------------------
 
 
