@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import transformers
 
 from limbeck import Rng
 from limbeck.build import build as build_recipe
@@ -20,8 +21,6 @@ from limbeck_text.causal import (
     to_left,
 )
 from limbeck_text.tokenizer import bundled, wrap
-
-transformers = pytest.importorskip("transformers")
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 KINDS = ("llama", "llama_untied", "gpt2", "qwen2_padded", "gemma2_capped", "cohere_scaled")
