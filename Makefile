@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
 
-DISTRIBUTIONS := core plugins/diffusion plugins/image plugins/text plugins/3d
+DISTRIBUTIONS := core plugins/diffusion plugins/image plugins/text plugins/3d plugins/audio plugins/video
 EDITABLE      := $(addprefix -e ./,$(DISTRIBUTIONS))
 BUILD_TOOLS   := hatchling editables
 

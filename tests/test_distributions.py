@@ -16,6 +16,8 @@ FOLDERS = {
     "limbeck-image": "plugins/image",
     "limbeck-text": "plugins/text",
     "limbeck-3d": "plugins/3d",
+    "limbeck-audio": "plugins/audio",
+    "limbeck-video": "plugins/video",
 }
 
 

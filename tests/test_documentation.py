@@ -145,7 +145,7 @@ def test_the_site_holds_every_page_and_no_other():
 
 # --- everything public is documented ---------------------------------------------------------------------------------
 
-OURS = {"limbeck", "limbeck-diffusion", "limbeck-image", "limbeck-text", "limbeck-3d"}
+OURS = {"limbeck", "limbeck-diffusion", "limbeck-image", "limbeck-text", "limbeck-3d", "limbeck-audio", "limbeck-video"}
 ENTRIES = [entry for entry in limbeck.registry.components() if entry.distribution in OURS]
 
 

@@ -13,6 +13,8 @@ ALLOWED = {
     "limbeck_image": {"limbeck", "limbeck_diffusion"},
     "limbeck_text": {"limbeck", "limbeck_diffusion"},
     "limbeck_3d": {"limbeck", "limbeck_diffusion"},
+    "limbeck_audio": {"limbeck", "limbeck_diffusion"},
+    "limbeck_video": {"limbeck", "limbeck_diffusion"},
     "acme_distill": {"limbeck"},
 }
 

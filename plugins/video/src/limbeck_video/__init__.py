@@ -1,0 +1,1 @@
+"""Limbeck for video."""
