@@ -292,7 +292,7 @@ def test_files_that_are_no_run_are_never_touched(tmp_path):
 
 def test_several_processes_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RecipeError, match="runs in one process"):
+    with pytest.raises(RecipeError, match="one after another, in one process"):
         comparison.compare(["regress"], ["points"])
 
 

@@ -56,6 +56,7 @@ _LAZY = {
     # using it
     "Run": "limbeck.run",
     "compare": "limbeck.comparison",
+    "tour": "limbeck.tours",
     "distill": "limbeck.api",
     "pretrain": "limbeck.api",
     "create": "limbeck.registry",

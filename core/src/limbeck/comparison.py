@@ -5,11 +5,9 @@ A plugin marks a recipe as the base of comparisons, in its manifest: `Component(
 objective wants to be different. Several recipes may carry one mark (a language model and a masked one): an objective
 runs on the first that it fits.
 
-Every cell is an ordinary run in OUT/<on>/<objective>/. A finished one whose recipe has not changed is kept, one that
-was interrupted goes on, and one that fails costs its own row.
+Every cell is an ordinary run in OUT/<on>/<objective>/ (`limbeck.cells`).
 """
 
-import gc
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import matrix, recipes
-from limbeck.errors import (
-    Interrupted,
-    LimbeckError,
-    MissingAbility,
-    RecipeError,
-    RunExists,
-    UnknownComponent,
-    did_you_mean,
-)
+from limbeck.cells import Cell, run_all
+from limbeck.errors import MissingAbility, RecipeError, UnknownComponent, did_you_mean
 from limbeck.recipes import Recipe
 
 DEFAULT_FOLDER = Path("runs/compare")
@@ -41,22 +32,6 @@ class Base:
 
     name: str
     recipes: tuple[Recipe, ...]
-
-
-@dataclass
-class Cell:
-    """One objective on one base. status: waiting, finished, interrupted, failed, or impossible (`reason` says why)."""
-
-    on: str
-    objective: str
-    folder: Path
-    modality: str
-    recipe: Recipe | None = None
-    status: str = "waiting"
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.objective} on {self.on}"
 
 
 def bases() -> dict[str, list[Any]]:
@@ -173,50 +148,6 @@ def _cell(b: Base, name: str, entry: Any, overrides: Sequence[str], out: Path) -
     return Cell(b.name, objective, out / b.name / objective, modality, None, "impossible", least[1])
 
 
-# --- what is there already -------------------------------------------------------------------------------------------
-
-
-def look(cell: Cell) -> tuple[str, dict[str, list[Any]]]:
-    """What a cell's folder holds: `new`, `finished`, `partial` (to be resumed), `changed` (of another recipe, with the
-    differences) or `foreign` (no run)."""
-    import json
-
-    from limbeck import recipe_text
-    from limbeck.api import any_content, is_run
-    from limbeck.engine.run_record import differences
-
-    assert cell.recipe is not None
-    if not cell.folder.exists() or (cell.folder.is_dir() and not any_content(cell.folder)):
-        return "new", {}
-    if not cell.folder.is_dir() or not is_run(cell.folder):
-        return "foreign", {}
-    written = cell.folder / "recipe.yaml"
-    if not written.is_file():
-        return "partial", {}
-    changed = differences(recipe_text.read(written)[0], recipes.check(cell.recipe, resolve=True).to_dict())
-    if changed:
-        return "changed", changed
-    try:
-        status = json.loads((cell.folder / "run.json").read_text(encoding="utf-8")).get("status")
-    except (OSError, ValueError, AttributeError):
-        status = None
-    return ("finished" if status == "finished" else "partial"), {}
-
-
-def _refuse(cells: Sequence[Cell], states: Mapping[str, tuple[str, dict[str, list[Any]]]], overwrite: bool) -> None:
-    """Runs of other recipes are deleted only when asked to; files that are no run, never."""
-    for cell in cells:
-        state, changed = states[str(cell)]
-        if state == "foreign":
-            raise RunExists(f"{cell.folder} holds something that is not a run; nothing was touched. Use another --out.")
-        if state == "changed" and not overwrite:
-            said = ", ".join(f"{path} {old} -> {new}" for path, (old, new) in list(changed.items())[:4])
-            raise RunExists(
-                f"{cell.folder} holds a run of another recipe ({said}{', ...' if len(changed) > 4 else ''}). Make it "
-                "again with --overwrite (from Python: overwrite=True; unchanged runs are kept), or use another --out."
-            )
-
-
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
@@ -284,59 +215,7 @@ def compare(
         MissingAbility: when no cell can run. RunExists: when a folder holds a run of another recipe. Interrupted: on
         Ctrl-C, when everything is saved.
     """
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise RecipeError("a comparison runs in one process; start a run on several with torchrun -m limbeck distill")
-    tell = say or (lambda line: None)
     folder = Path(out) if out is not None else DEFAULT_FOLDER
     found = Comparison(folder, plan(objectives, on, overrides=overrides, out=folder))
-    runnable = [cell for cell in found.cells if cell.recipe is not None]
-    for cell in found.cells:
-        if cell.recipe is None:
-            tell(f"  {cell}: cannot run, {cell.reason}")
-    states = {str(cell): look(cell) for cell in runnable}
-    _refuse(runnable, states, overwrite)
-    for number, cell in enumerate(runnable, 1):
-        state = states[str(cell)][0]
-        if state == "finished":
-            cell.status = "finished"
-            tell(f"  {number}/{len(runnable)}  {cell}: finished before, kept")
-            continue
-        try:
-            tell(f"  {number}/{len(runnable)}  {cell}{': going on' if state == 'partial' else ''}")
-            _run(cell, state, progress)
-        except (Interrupted, KeyboardInterrupt) as error:
-            cell.status = "interrupted"
-            found.write()
-            done = sum(c.status == "finished" for c in runnable)
-            raise Interrupted(
-                f"stopped in {cell}; {done} of {len(runnable)} runs are finished, and this one is saved as far as it "
-                f"went.\n  go on: {again or 'call compare again with the same arguments'}"
-            ) from error
-        except Exception as error:  # whatever one objective does on one modality, the others are still to be compared
-            if os.environ.get("LIMBECK_DEBUG", "") not in ("", "0"):
-                raise
-            known = isinstance(error, LimbeckError)
-            cell.status, cell.reason = "failed", str(error) if known else f"{type(error).__name__}: {error}"
-            tell(f"  {cell} failed: {cell.reason}")
-        found.write()
-    found.write()
+    run_all(found.cells, write=found.write, overwrite=overwrite, progress=progress, say=say, again=again)
     return found
-
-
-def _run(cell: Cell, state: str, progress: bool | None) -> None:
-    """One cell, with the number of threads as it was and the peak of memory measured anew."""
-    import torch
-
-    from limbeck import api
-    from limbeck.engine.run_record import reset_peak_memory
-
-    assert cell.recipe is not None
-    threads = torch.get_num_threads()
-    gc.collect()
-    reset_peak_memory()
-    train = api.pretrain if cell.recipe.teacher is None else api.distill
-    try:
-        train(cell.recipe, out=cell.folder, resume=state == "partial", overwrite=state == "changed", progress=progress)
-        cell.status = "finished"
-    finally:
-        torch.set_num_threads(threads)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from limbeck.cli import comparing, complain, looking, working
+from limbeck.cli import comparing, complain, looking, touring, working
 from limbeck.discovery import strict
 from limbeck.errors import HookError
 
@@ -34,7 +34,7 @@ def _root(
 
     \b
     Look around:   limbeck plugins | limbeck list objectives | limbeck show dmd2 | limbeck matrix
-    Distil:        limbeck distill digits_dmd2 | limbeck compare --on image/digits
+    Distil:        limbeck distill digits_dmd2 | limbeck compare --on image/digits | limbeck tour
     Use the run:   limbeck sample runs/digits_dmd2 -n 64 -o digits.png
     """
 
@@ -51,6 +51,7 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     working.add(app)
     comparing.add(app)
+    touring.add(app)
     looking.add(app)
     _add_plugin_commands(app)
     return app

@@ -75,6 +75,8 @@ class _Training:
                 self._start_hooks()
                 if found is not None and found.state.get("evaluation_due"):
                     self._evaluate()
+                elif found is None and self.recipe.evaluate.every is not None:
+                    self._grid()  # what the student can do before it has learnt anything
                 self._loop()
                 self._finish()
             status = "finished"
@@ -358,9 +360,16 @@ class _Training:
                 if self.built.metrics:
                     values = evaluation.evaluate_student(self.built, network, seed=self.recipe.evaluate.seed)
                     self._evaluated(values)
-                if self.recipe.evaluate.grid:
-                    grid = evaluation.grid(self.built, network)
-                    evaluation.save_grid(grid, self.folder / "samples" / checkpoint.name_of(self.step))
+        self._grid()
+
+    def _grid(self) -> None:
+        """Samples of the student as it would leave now, for people to look at."""
+        if self.place.main and self.built.sampler is not None and self.recipe.evaluate.grid:
+            from limbeck import evaluation
+
+            with self._averaged():
+                grid = evaluation.grid(self.built, self.roles.get("generator", self.built.generator))
+                evaluation.save_grid(grid, self.folder / "samples" / checkpoint.name_of(self.step))
         self.updates.focused = None  # whatever was done to the networks meanwhile
         self.place.wait()
 

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.report.alarms import CHECKS, alarms
-from limbeck.report.curves import charts
-from limbeck.report.panels import Section, sections
+from limbeck.report.curves import charts, spoken
+from limbeck.report.panels import Section, sections_of
 from limbeck.report.pictures import fragment, frames
 from limbeck.report.reading import Record, read
 from limbeck.report.story import (
     STATUS,
+    duration,
     equal_start,
     facts,
     following,
     history,
+    number,
     reproduce,
     sentence,
     status_line,
@@ -39,7 +41,7 @@ def write(run: Any) -> Path:
     """
     path = Path(getattr(run, "path", run))
     record = read(path)
-    page = render(record, _panels(run, record))
+    page = render(record, panel_sections(run, record))
     target = path / "report.html"
     aside = target.with_name("report.html.part")
     aside.write_text(page, encoding="utf-8")
@@ -47,7 +49,7 @@ def write(run: Any) -> Path:
     return target
 
 
-def _panels(run: Any, record: Record) -> list[Section]:
+def panel_sections(run: Any, record: Record) -> list[Section]:
     """Sections of plugins; none for a folder that holds no recipe."""
     from limbeck.registry import registry
 
@@ -57,50 +59,61 @@ def _panels(run: Any, record: Record) -> list[Section]:
         from limbeck.run import Run
 
         run = Run(record.path)
-    return sections(run, str(record.block("generator").get("use", "")))
+    return sections_of(run, str(record.block("generator").get("use", "")))
 
 
-def render(record: Record, panels: Sequence[Section] = ()) -> str:
+def environment() -> Any:
+    """Where the templates are, and the filters they use."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    found.filters |= {"number": number, "spoken": spoken, "duration": duration}
+    return found
+
+
+def render(record: Record, sections: Sequence[Section] = ()) -> str:
     from markupsafe import Markup
 
     from limbeck import __version__
 
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     header, rows = table(record)
     grids = frames(record.path / "samples")
     symbol, word = STATUS.get(record.status, ("", record.status))
-    return environment.get_template("report.html.j2").render(
-        style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "report.js").read_text(encoding="utf-8")),
-        version=__version__,
-        name=record.name,
-        status=record.status,
-        status_symbol=symbol,
-        status_word=word,
-        status_line=status_line(record),
-        sentence=sentence(record),
-        tiles=tiles(record),
-        pictures=_compared(record, grids),
-        panels=panels,
-        start=equal_start(record),
-        header=header,
-        rows=rows,
-        frames=grids,
-        alarms=alarms(record),
-        checks=CHECKS,
-        charts=charts(record),
-        recipe=record.recipe_text,
-        reproduce=reproduce(record),
-        following=following(record),
-        facts=facts(record),
-        history=history(record),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+            script=Markup((HERE / "report.js").read_text(encoding="utf-8")),
+            version=__version__,
+            name=record.name,
+            status=record.status,
+            status_symbol=symbol,
+            status_word=word,
+            status_line=status_line(record),
+            sentence=sentence(record),
+            tiles=tiles(record),
+            pictures=compared(record, grids),
+            panels=sections,
+            start=equal_start(record),
+            header=header,
+            rows=rows,
+            frames=grids,
+            alarms=alarms(record),
+            checks=CHECKS,
+            charts=charts(record),
+            recipe=record.recipe_text,
+            reproduce=reproduce(record),
+            following=following(record),
+            facts=facts(record),
+            history=history(record),
+        )
     )
 
 
-def _compared(record: Record, grids: list) -> list[dict[str, Any]]:
+def compared(record: Record, grids: list) -> list[dict[str, Any]]:
     """Grids at equal noise, the two that matter first; the student's latest grid while there is no comparison."""
     found = []
     rows = record.rows()

@@ -5,20 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from limbeck.report import HERE, environment
 from limbeck.report.curves import evaluation_series, spoken
 from limbeck.report.pictures import fragment, frames
 from limbeck.report.reading import Record, read
-from limbeck.report.story import duration, number, primary_metric
-
-HERE = Path(__file__).parent
+from limbeck.report.story import number, primary_metric
 
 
 def row(cell: Any) -> dict[str, Any]:
-    """What a `limbeck.comparison.Cell` came to: the primary metric of its modality, its cost, where to read on."""
+    """What a `limbeck.cells.Cell` came to: the primary metric of its modality, its cost, where to read on."""
     found: dict[str, Any] = {
         "on": cell.on, "modality": cell.modality, "objective": cell.objective, "status": cell.status,
         "reason": cell.reason, "metric": None, "better": None, "student": None, "teacher": None, "real": None,
-        "evaluations": None, "teacher_evaluations": None, "ms_per_sample": None, "steps": None, "seconds": None,
+        "evaluations": None, "teacher_evaluations": None, "ms_per_sample": None, "teacher_ms_per_sample": None,
+        "steps": None, "seconds": None,
         "peak_memory_mib": None, "metrics": {}, "run": None, "report": None,
     }  # fmt: skip
     if cell.recipe is None or not (cell.folder / "recipe.yaml").is_file():
@@ -36,6 +36,7 @@ def row(cell: Any) -> dict[str, Any]:
         "evaluations": student.get("evaluations"),
         "teacher_evaluations": rows.get("teacher", {}).get("evaluations"),
         "ms_per_sample": student.get("ms_per_sample"),
+        "teacher_ms_per_sample": rows.get("teacher", {}).get("ms_per_sample"),
         "steps": record.run.get("step", record.last_step),
         "seconds": max((line.get("seconds") or 0 for line in record.timings), default=None),
         "peak_memory_mib": _memory(record),
@@ -62,31 +63,30 @@ def write(comparison: Any) -> Path:
 
 
 def render(comparison: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     from limbeck import __version__
 
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "spoken": spoken, "duration": duration}
     rows = comparison.rows()
     best = _best(rows)
     ons = list(dict.fromkeys(r["on"] for r in rows))
     by_place = {(r["objective"], r["on"]): r for r in rows}
-    return environment.get_template("comparison.html.j2").render(
-        style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
-        version=__version__,
-        name=comparison.path.name,
-        sentence=sentence(rows),
-        ons=[{"name": on, **_heading(rows, on)} for on in ons],
-        objectives=list(dict.fromkeys(r["objective"] for r in rows)),
-        cells=by_place,
-        rows=rows,
-        best=best,
-        link=lambda r: _link(comparison.path, r),
-        pictures={on: _pictures([cell for cell in comparison.cells if cell.on == on]) for on in ons},
+    return (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+            version=__version__,
+            name=comparison.path.name,
+            sentence=sentence(rows),
+            ons=[{"name": on, **_heading(rows, on)} for on in ons],
+            objectives=list(dict.fromkeys(r["objective"] for r in rows)),
+            cells=by_place,
+            rows=rows,
+            best=best,
+            link=lambda r: link(comparison.path, r),
+            pictures={on: _pictures([cell for cell in comparison.cells if cell.on == on]) for on in ons},
+        )
     )
 
 
@@ -133,7 +133,7 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
     return found
 
 
-def _link(folder: Path, r: Mapping[str, Any]) -> str:
+def link(folder: Path, r: Mapping[str, Any]) -> str:
     """The run's own report, from where this page lies; empty when there is none."""
     return Path(os.path.relpath(r["report"], folder)).as_posix() if r["report"] else ""
 

@@ -21,7 +21,7 @@ class Section:
     problem: str = ""
 
 
-def sections(run: Any, generator: str) -> list[Section]:
+def sections_of(run: Any, generator: str) -> list[Section]:
     """What the panels of a generator's modality have to show. `run` is a `limbeck.Run`."""
     from limbeck.registry import registry
 

@@ -111,7 +111,7 @@ _COMPONENTS = [
     ),
     _recipe("solids_teacher", "trains the bundled teacher of views (flow matching)"),
     _recipe("oracle_to_3d", "a mesh back from closed-form views of it: what score distillation itself can do"),
-    _recipe("text_to_3d", "a mesh from a prompt: limbeck distill text_to_3d prompt='a red torus'"),
+    _recipe("text_to_3d", "a mesh from a prompt: limbeck distill text_to_3d prompt='a red torus'", tour="4"),
     _recipe("solids_compare", "what objectives are compared on: text_to_3d with variants", compare="solids"),
 ]
 

@@ -84,7 +84,7 @@ _COMPONENTS = [
         modality="image",
     ),
     _recipe("digits_teacher", "trains the bundled digits teacher (flow matching)"),
-    _recipe("digits_dmd2", "distils the digits teacher into one step by distribution matching"),
+    _recipe("digits_dmd2", "distils the digits teacher into one step by distribution matching", tour="1"),
     _recipe("digits_dmd2_gan", "digits_dmd2 with a discriminator and real scans"),
     _recipe("digits_dmd2_4step", "distils the digits teacher into four steps, by backward simulation"),
     _recipe("digits_ode_pairs", "distils the digits teacher into one step by regression on stored pairs"),

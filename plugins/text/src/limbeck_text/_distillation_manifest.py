@@ -134,6 +134,7 @@ DISTILLATION = [
         reference="Kim & Rush 2016",
     ),
     _recipe("pydocs_fkl", "distils the bundled language model into one of half its size by forward KL"),
+    _recipe("pydocs_tour", "pydocs_fkl in three minutes, text before and after", tour="5"),
     _recipe("pydocs_kd", "pydocs_fkl with the text's own tokens beside the teacher's law"),
     _recipe("pydocs_rkl", "pydocs_fkl with the reverse KL"),
     _recipe("pydocs_jsd", "pydocs_fkl with the Jensen-Shannon divergence"),
