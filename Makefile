@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
+TOUR   ?= runs/demo-all
 
 DISTRIBUTIONS := core plugins/diffusion plugins/image plugins/text plugins/3d plugins/audio plugins/video
-EDITABLE      := $(addprefix -e ./,$(DISTRIBUTIONS))
+EDITABLE      := $(addprefix -e ./,$(patsubst plugins/audio,plugins/audio[speech],$(DISTRIBUTIONS)))
 BUILD_TOOLS   := hatchling editables
 
 # A stamp carries a checksum of everything that decides what is installed (and where: a moved checkout has a dead venv).
@@ -24,11 +25,12 @@ LOG     := $(VENV)/install.log
 install  = { $(1); } >$(LOG) 2>&1 || { cat $(LOG) >&2; echo "installation failed; the log above is in $(LOG)" >&2; exit 1; }
 
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format bench docs clean venv
+.PHONY: help install demo demo-all test lint format bench docs clean venv
 
 help:
-	@echo "make install   .venv with limbeck, limbeck-diffusion, limbeck-image and the tools to work on them"
+	@echo "make install   .venv with limbeck, its plugins and the tools to work on them"
 	@echo "make demo      distil the bundled digits teacher into a one-step student; table and report in $(RUN)"
+	@echo "make demo-all  one small distillation per modality (image, video, audio, 3d, text), and one page in $(TOUR)"
 	@echo "make test      ruff, mypy on core, pytest (everything but the tests marked slow or gpu)"
 	@echo "make lint      ruff and mypy alone; make format lets ruff rewrite"
 	@echo "make bench     the measurements behind docs/benchmarks.md"
@@ -51,13 +53,13 @@ venv:
 $(BASE): | venv
 	@echo "  installing into $(VENV) ... (first time only)"
 	@start=$$(date +%s); rm -f $(VENV)/.installed-*; \
-	$(call install,$(PIP) torch $(BUILD_TOOLS) && $(PIP) --no-build-isolation $(EDITABLE)); \
+	$(call install,$(PIP) torch $(BUILD_TOOLS) && $(PIP) --no-build-isolation $(EDITABLE) && $(BIN)/python tools/torchaudio_without_cuda.py); \
 	echo "  installed in $$(( $$(date +%s) - start )) s"
 	@touch $@
 
 $(DEV): requirements-dev.txt $(BASE) | venv
 	@echo "  installing the development tools ... (first time only)"
-	@$(call install,$(PIP) -r requirements-dev.txt)
+	@$(call install,$(PIP) -r requirements-dev.txt && $(BIN)/python tools/torchaudio_without_cuda.py)
 	@rm -f $(VENV)/.installed-dev-*; touch $@
 
 $(DOCS): requirements-docs.txt $(BASE) | venv
@@ -73,6 +75,13 @@ demo: $(BASE)
 	$(BIN)/limbeck distill digits_dmd2 --out $(RUN) --overwrite || exit $$?; \
 	seconds=$$(( $$(date +%s) - start )); \
 	echo "  took      $$(( seconds / 60 )) min $$(( seconds % 60 )) s"
+
+# A second time, runs that are finished are kept, and the one that was interrupted goes on.
+demo-all: $(BASE)
+	@start=$$(date +%s); \
+	$(BIN)/limbeck tour --out $(TOUR) --overwrite || exit $$?; \
+	seconds=$$(( $$(date +%s) - start )); \
+	echo "took      $$(( seconds / 60 )) min $$(( seconds % 60 )) s"
 
 test: lint
 	@$(BIN)/pytest
