@@ -5,6 +5,7 @@ Run as a script it trains a recipe given as JSON, which is how tests start sever
     torchrun --nproc-per-node 2 engine_problem.py spec.json
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -55,6 +56,23 @@ class Net(Predictor):
         return Prediction(x0_hat=self.last(torch.tanh(self.tied(h))))
 
 
+class Stacked(Net):
+    """Odd sizes, blocks that repeat, tied weights, a scalar, and a weight of one row: what is awkward to spread."""
+
+    def __init__(self, width: int = 5, dropout: float = 0.0):
+        super().__init__(width, dropout)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(width, 7), nn.Tanh(), nn.Linear(7, width)) for _ in "ab"])
+        self.gain, self.shift = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.zeros(1, 2))
+
+    def forward(self, xt, t, cond=None, *, s=None, features=()):
+        if self.training:
+            self.calls += 1
+        h = torch.tanh(self.first(torch.cat([xt, t[:, None]], 1)))
+        for block in self.blocks:
+            h = h + self.gain * block(h)
+        return Prediction(x0_hat=self.last(torch.tanh(self.tied(self.middle(h)))) + self.shift)
+
+
 class Points(Data):
     """512 points on a ring."""
 
@@ -72,14 +90,18 @@ class Points(Data):
 
 
 class Rows(Source):
-    """Rows of the data; `bad_at` (step index, phase) puts a nan into three of them."""
+    """Rows of the data; `bad_at` (step index, phase) puts a nan into three of them, of the last part only if asked."""
 
-    def __init__(self, data, teacher=None, generator=None, objective=None, bad_at: list | None = None, until: int = 1):
-        self.data, self.bad_at, self.until = data, bad_at, until
+    def __init__(
+        self, data, teacher=None, generator=None, objective=None, bad_at: list | None = None, until: int = 1,
+        last_only: bool = False,
+    ):  # fmt: skip
+        self.data, self.bad_at, self.until, self.last_only = data, bad_at, until, last_only
 
     def batch(self, size, rng):
         x0 = self.data.batch(rng.integers("rows", len(self.data), (size,))).x0.clone()
-        if self.bad_at and self.bad_at[0] <= rng.step < self.bad_at[0] + self.until and rng.phase == self.bad_at[1]:
+        bad = self.bad_at and self.bad_at[0] <= rng.step < self.bad_at[0] + self.until and rng.phase == self.bad_at[1]
+        if bad and (not self.last_only or rng.part == rng.parts - 1):
             x0[:3, 0] = torch.nan
         return Batch(x0=x0)
 
@@ -181,6 +203,7 @@ class Spread(Metric):
 def components():
     return [
         Component("generator", "tiny_net", Net, can={"gaussian", "denoiser", "sampling"}),
+        Component("generator", "tiny_stacked", Stacked, can={"gaussian", "denoiser", "sampling"}),
         Component("generator", "tiny_adapted", Adapted, can={"gaussian", "denoiser", "sampling"}),
         Component("objective", "tiny_counted", Counted),
         Component("data", "tiny_points", Points, can={"samples"}),
@@ -306,20 +329,42 @@ def train_in_processes(recipe, folder, *, processes=2, overrides=(), timeout=240
         recipe: a mapping, or a registered name.
         prepare: path of a Python file to run first in every process (to register components).
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    spec = folder.parent / f"{folder.name}.spec.json"
-    given = {"recipe": recipe, "folder": str(folder), "overrides": list(overrides), "prepare": str(prepare or "")}
-    spec.write_text(json.dumps(given))
+    jobs = [{"recipe": recipe, "folder": folder, "overrides": overrides}]
+    run_in_processes(jobs, Path(folder).parent, processes=processes, timeout=timeout, prepare=prepare)
+
+
+def run_in_processes(jobs, place, *, processes=2, timeout=600, prepare=None):
+    """Train one recipe after the other in the same processes: starting them is what takes long.
+
+    Args:
+        jobs: dicts of recipe, folder, and if need be overrides and resume; with `fails` true the run has to fail.
+        place: a folder for notes of the launch.
+
+    Returns:
+        For every job what the processes said of it: a list of dicts by rank.
+    """
+    place = Path(place)
+    place.mkdir(parents=True, exist_ok=True)
+    spec = place / "jobs.json"
+    jobs = [
+        {"overrides": [], "resume": False, "fails": False, **job, "folder": str(job["folder"])}
+        for job in map(dict, jobs)
+    ]
+    for job in jobs:
+        job["overrides"] = list(job["overrides"])
+    spec.write_text(json.dumps({"jobs": jobs, "prepare": str(prepare or "")}))
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [*command, __file__, str(spec)], env=environment, capture_output=True, text=True, timeout=timeout
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    worlds = [json.loads(path.read_text()) for path in sorted(folder.parent.glob(f"{folder.name}.world-*.json"))]
-    assert [world["world"] for world in worlds] == [processes] * processes, worlds
-    assert json.loads((folder / "run.json").read_text())["processes"] == processes
+    said = [json.loads((place / f"said-{rank}.json").read_text()) for rank in range(processes)]
+    assert [one["world"] for one in said] == [processes] * processes, said
+    for job in jobs:
+        if not job["resume"]:  # a run that was finished already is only loaded
+            assert json.loads((Path(job["folder"]) / "run.json").read_text())["processes"] == processes
+    return [[one["jobs"][i] for one in said] for i in range(len(jobs))]
 
 
 def main(spec_file):
@@ -330,17 +375,52 @@ def main(spec_file):
 
         runpy.run_path(spec["prepare"])
     register()
-    from limbeck import engine
-    from limbeck.build import build
-    from limbeck.recipes import load
+    import time
 
-    built, folder = build(load(spec["recipe"], spec["overrides"])), Path(spec["folder"])
-    engine.train(built, folder, progress=False)
     import torch.distributed as dist
 
+    said = []
+    for job in spec["jobs"]:
+        began = time.perf_counter()
+        outcome = _run(job)
+        said.append({"seconds": time.perf_counter() - began, **outcome})
     rank, world = dist.get_rank(), dist.get_world_size()
-    (folder.parent / f"{folder.name}.world-{rank}.json").write_text(json.dumps({"world": world}))
+    Path(spec_file).with_name(f"said-{rank}.json").write_text(json.dumps({"world": world, "jobs": said}))
     dist.destroy_process_group()
+
+
+def digest(tensor):
+    """Of the values, bit by bit."""
+    return hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
+
+
+def _run(job):
+    from limbeck import engine
+    from limbeck.build import build
+    from limbeck.errors import LimbeckError
+    from limbeck.recipes import load
+    from limbeck.sharding import gathered, is_spread, part
+
+    built = build(load(job["recipe"], overrides=job["overrides"]))
+    try:
+        engine.train(built, Path(job["folder"]), resume=job["resume"], progress=False)
+    except LimbeckError as error:
+        if not job["fails"]:
+            raise
+        return {"error": f"{type(error).__name__}: {error}"}
+    assert not job["fails"], "the run was to fail"
+    roles = built.objective.roles()
+    here = {role: sum(part(p).numel() for p in module.parameters()) for role, module in roles.items()}
+    return {
+        "digests": {
+            f"{role}/{name}": digest(gathered(value))
+            for role, module in roles.items()
+            for name, value in module.state_dict().items()
+        },
+        "weights_here": here,
+        "spread": any(is_spread(p) for module in roles.values() for p in module.parameters()),
+        "student_is_whole": not any(is_spread(p) for p in built.generator.parameters()),
+    }
 
 
 if __name__ == "__main__":

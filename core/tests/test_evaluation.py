@@ -10,7 +10,7 @@ import torch
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import compare, evaluate_student, fewest_evaluations, grid, measure
 from limbeck.guidance import Guided
-from limbeck.interfaces import Batch, Data, Metric, Prediction, Predictor, Sample, Sampler, Space
+from limbeck.interfaces import Batch, Data, Metric, ModelMetric, Prediction, Predictor, Sample, Sampler, Space
 from limbeck.processes import RectifiedFlow, time_grid
 from limbeck.randomness import Rng
 from limbeck.samples import OneCall, Samples, balanced_conditions, generate, grid_conditions
@@ -88,6 +88,16 @@ class SpreadError(Metric):
 
     def __call__(self, samples, cond, reference):
         return {"spread_error": float((samples.std() - STD).abs())}
+
+
+class HowSampled(ModelMetric):
+    """Says how the row it judges is sampled."""
+
+    better = {"steps_told": "lower", "one_call": "lower"}
+    samples = True
+
+    def __call__(self, model, teacher, reference, *, sampler=None, steps=1):
+        return {"steps_told": float(steps), "one_call": float(isinstance(sampler, OneCall))}
 
 
 def built(**changes):
@@ -294,3 +304,11 @@ def test_a_grid_has_a_column_per_class_when_classes_take_turns():
     assert grid_columns(64, torch.arange(64) % 10) == 10
     assert grid_columns(64, torch.arange(64) // 7) == grid_columns(64) == 11
     assert grid_columns(1) == 1 and grid_columns(5, torch.arange(5)) == 3
+
+
+def test_metrics_that_make_samples_of_their_own_are_told_how_every_row_is_sampled():
+    rows = compare(built(metrics={"how": HowSampled(), "moments": Moments()}), GaussianPredictor(), samples=100)
+    told = {row["role"]: (row["metrics"].get("steps_told"), row["metrics"].get("one_call")) for row in rows}
+    assert told["teacher"] == (16, 0) and told["student"] == (1, 1) and told["floor"] == (None, None)
+    found = evaluate_student(built(metrics={"how": HowSampled()}), GaussianPredictor(), samples=10, steps=3)
+    assert found == {"steps_told": 3, "one_call": 1}

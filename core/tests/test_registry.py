@@ -139,6 +139,39 @@ def test_a_component_name_taken_twice_is_ambiguous_and_the_qualified_name_works(
     assert registry.find("objective", "acme_two/same").distribution == "acme-two"
 
 
+def test_a_name_may_stand_once_in_every_modality_and_a_bare_one_is_then_ambiguous(install):
+    for modality in ("image", "video", "audio"):
+        manifest = GOOD.format(name="hub", module=f"acme_{modality}").replace(
+            'summary="a thing"', f'modality="{modality}"'
+        )
+        install(f"acme-{modality}", manifest)
+    registry = Registry()
+    for modality in ("image", "video", "audio"):
+        assert row(registry, f"acme-{modality}").status == "ok"
+        assert registry.find("objective", f"acme_{modality}/hub").component.modality == modality
+    with pytest.raises(AmbiguousComponent) as caught:
+        registry.find("objective", "hub")
+    assert str(caught.value) == (
+        "objective 'hub' exists for audio, image and video. "
+        "Write 'acme_audio/hub' or 'acme_image/hub' or 'acme_video/hub'."
+    )
+    assert {"acme_audio/hub", "acme_image/hub", "acme_video/hub"} <= set(registry.catalogue("objective"))
+
+
+@pytest.mark.parametrize("second", ["image", "any"])
+def test_a_name_taken_twice_in_one_modality_is_a_duplicate(install, second):
+    for number, modality in enumerate(["image", "video", second]):
+        manifest = GOOD.format(name="hub", module=f"acme_{number}").replace(
+            'summary="a thing"', f'modality="{modality}"'
+        )
+        install(f"acme-{number}", manifest)
+    registry = Registry()
+    assert [row(registry, f"acme-{n}").status for n in range(3)] == ["ok", "ok", "duplicate"]
+    assert "'hub' is already brought by acme-0" in row(registry, "acme-2").reason
+    with pytest.raises(AmbiguousComponent, match="is brought by 3 distributions: acme-0 1.2.3, acme-1"):
+        registry.find("objective", "hub")
+
+
 def test_a_plugin_name_taken_twice_is_a_row_that_names_the_first(install):
     install("acme-one", GOOD.format(name="first", module="acme_one"), name="shared")
     install("acme-two", GOOD.format(name="second", module="acme_two"), name="shared")

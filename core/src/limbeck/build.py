@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError, MissingAbility, RecipeError
-from limbeck.guidance import Guided
+from limbeck.guidance import Guided, unguided
 from limbeck.interfaces import Data, Generator, Metric, Objective, Sampler, Source, Space, Teacher
 from limbeck.randomness import Rng
 
@@ -62,6 +62,8 @@ def build(recipe: Any) -> Built:
             guidance = recipe.teacher.guidance
             teacher = Guided(teacher, guidance.scale, guidance.interval).freeze()
     generator = _generator(recipe, teacher, make)
+    if isinstance(data, Data):
+        data.meet(generator if teacher is None else unguided(teacher))
     _check_meaning(recipe, data, generator)
     objective = make("objective", recipe.objective, "objective")
     Rng(seed, phase="build/setup").seed_globally()

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from limbeck.cache import Cache
 from limbeck.interfaces import Prediction, Predictor, Space
 from limbeck.processes import GaussianProcess
 
@@ -14,7 +15,8 @@ class Denoiser(Predictor):
     """A network as a `Predictor` on a Gaussian process.
 
     `network(x, t, cond, s=..., features=...)` returns `out` (B, *event), and `(out, features)` when features are asked
-    for. It sees `x` scaled to unit variance and a time in [0, 1]-like range, see `prediction`:
+    for. It sees `x` scaled to unit variance and a time in [0, 1]-like range, the shape of t ((B,), or (B, F) for one
+    per frame), see `prediction`:
 
     - velocity, v, eps, x0: x_in = x_t / sqrt(alpha_t^2 sigma_data^2 + sigma_t^2), time = t / t_max; out is that
       quantity.
@@ -24,6 +26,9 @@ class Denoiser(Predictor):
     Args:
         null: label (int) or tensor that means "no condition"; None if the network has no unconditional branch.
         two_times: the network accepts s (flow maps); `xs` is then answered by the DDIM form of x0_hat(x_t, t, s).
+
+    A causal network that can go on from finished frames has `new_cache(window, sink, tag)`, takes `cache=` and `write=`
+    (see `limbeck.cache`), and says in `chunk` how many frames attend to each other in a call on a whole clip (1).
     """
 
     process: GaussianProcess
@@ -44,7 +49,15 @@ class Denoiser(Predictor):
         self.prediction, self.sigma_data, self.null_value, self.two_times = prediction, sigma_data, null, two_times
 
     def forward(
-        self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, features: Sequence[int] = ()
+        self,
+        xt: Tensor,
+        t: Tensor,
+        cond: Any = None,
+        *,
+        s: Tensor | None = None,
+        features: Sequence[int] = (),
+        cache: Cache | None = None,
+        write: bool = False,
     ) -> Prediction:
         c = self.process.at(t, xt)
         scale = torch.sqrt((c.alpha_t * self.sigma_data) ** 2 + c.sigma_t**2)
@@ -60,6 +73,8 @@ class Denoiser(Predictor):
             extra["s"] = s / self.process.t_max
         if features:
             extra["features"] = tuple(features)
+        if cache is not None:
+            extra |= {"cache": cache, "write": write}
         out = self.network(xt / scale, time, cond, **extra)
         out, hidden = out if features else (out, ())
         if self.prediction == "edm":
@@ -69,6 +84,16 @@ class Denoiser(Predictor):
             x0_hat = self.process.convert(out, self.prediction, "x0", xt, t)
         xs = self.process.ddim(xt, t, s, x0_hat) if s is not None else None
         return Prediction(x0_hat=x0_hat, xs=xs, features=tuple(hidden))
+
+    @property
+    def chunk(self) -> int:
+        return getattr(self.network, "chunk", 1)
+
+    def new_cache(self, window: int | None = None, sink: int = 0, tag: str = "cond") -> Cache:
+        if not hasattr(self.network, "new_cache"):
+            return super().new_cache(window, sink, tag)
+        network: Any = self.network
+        return network.new_cache(window=window, sink=sink, tag=tag)
 
     def null(self, cond: Any) -> Any:
         if self.null_value is None or cond is None:

@@ -5,7 +5,7 @@ LimbeckError (ValueError's habits: message says what was given, what is allowed,
 │   └── OptionError        one wrong key or value, with its YAML path     exit 2
 ├── RegistryError
 │   ├── UnknownComponent   no component of that name                      exit 2
-│   ├── AmbiguousComponent two distributions brought the same name        exit 2
+│   ├── AmbiguousComponent several components have that name              exit 2
 │   ├── MissingAbility     objective and generator do not fit             exit 2
 │   ├── PluginLoadError    a plugin's object could not be imported        exit 3
 │   └── HookError          a hook of a plugin or callback raised          exit 3

@@ -54,9 +54,17 @@ def directions(metrics: Any) -> dict[str, Literal["lower", "higher"]]:
 
 
 def measure(
-    samples: Samples, metrics: Any, reference: Data, *, model: Any = None, teacher: Teacher | None = None
+    samples: Samples,
+    metrics: Any,
+    reference: Data,
+    *,
+    model: Any = None,
+    teacher: Teacher | None = None,
+    sampler: Sampler | None = None,
+    steps: int = 1,
 ) -> dict[str, float]:
-    """All metrics on one set of samples, and on the model that made them where one is given, flat.
+    """All metrics on one set of samples, and on the model that made them (by `sampler`, in `steps`) where one is
+    given, flat.
 
     Metrics of samples answer nan throughout when a sample is not finite: a distance to it means nothing, and an
     evaluation must not end a run.
@@ -67,8 +75,9 @@ def measure(
         if isinstance(metric, ModelMetric):
             if model is None:
                 continue  # real data: there is no model to judge
+            how: dict[str, Any] = {"sampler": sampler, "steps": steps} if metric.samples else {}
             with evaluating(model):
-                numbers = metric(model, teacher, reference)
+                numbers = metric(model, teacher, reference, **how)
         else:
             judged = metric(samples.value, samples.cond, reference) if finite else None
             numbers = judged if judged is not None else dict.fromkeys(metric.better, math.nan)
@@ -93,17 +102,24 @@ def evaluate_student(
     What is not given comes from the recipe's `evaluate` block.
     """
     plan = _plan(built, samples, seed, batch_size)
+    sampler, steps = sampler or built.sampler, steps or built.sampling_steps
     generated = generate(
         network,
-        sampler or built.sampler,
-        steps=steps or built.sampling_steps,
+        sampler,
+        steps=steps,
         cond=balanced_conditions(built.data, plan.samples, plan.seed),
         count=plan.samples,
         seed=plan.seed,
         batch_size=plan.batch_size,
     )
     chosen = built.metrics if metrics is None else metrics
-    return measure(generated.samples, chosen, built.data, model=network, teacher=getattr(built, "teacher", None))
+    who: dict[str, Any] = {
+        "model": network,
+        "teacher": getattr(built, "teacher", None),
+        "sampler": sampler,
+        "steps": steps,
+    }
+    return measure(generated.samples, chosen, built.data, **who)
 
 
 def grid(built: Any, network: Teacher, *, count: int | None = None, seed: int | None = None) -> Samples:
@@ -200,13 +216,17 @@ def _judge(built: Any, model: Teacher, sampler: Sampler, steps: int, cond: Any, 
     """One row without its name: cost and metrics."""
     where = {"cond": cond, "seed": plan.seed, "batch_size": plan.batch_size}
     made = generate(model, sampler, steps=steps, count=plan.samples, timed=True, **where)
+    who: dict[str, Any] = {
+        "model": model,
+        "teacher": getattr(built, "teacher", None),
+        "sampler": sampler,
+        "steps": steps,
+    }
     return {
         "steps": steps,
         "evaluations": 0 if isinstance(model, Scene) else made.evaluations,  # a render is none of a network
         "ms_per_sample": made.ms_per_sample,
-        "metrics": measure(
-            made.samples, built.metrics, built.data, model=model, teacher=getattr(built, "teacher", None)
-        ),
+        "metrics": measure(made.samples, built.metrics, built.data, **who),
     }
 
 

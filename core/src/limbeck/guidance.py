@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from limbeck import conditions
+from limbeck.cache import Cache
 from limbeck.interfaces import Prediction, Teacher
 from limbeck.processes import align
 from limbeck.scheduled import Scheduled, value_at
@@ -34,8 +35,10 @@ class Guided(Teacher):
         self.scale = value_at(scale, 0)
         self.process, self.space = teacher.process, teacher.space
 
-    def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction:
-        conditional, unconditional = both(self.teacher, xt, t, cond, features=features)
+    def forward(
+        self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = (), **causal: Any
+    ) -> Prediction:
+        conditional, unconditional = both(self.teacher, xt, t, cond, features=features, **causal)
         return self.mix(conditional, unconditional, t)
 
     def mix(self, conditional: Prediction, unconditional: Prediction, t: Tensor) -> Prediction:
@@ -62,17 +65,26 @@ class Guided(Teacher):
     def null(self, cond: Any) -> Any:
         return self.teacher.null(cond)
 
+    @property
+    def chunk(self) -> int:
+        return getattr(self.teacher, "chunk", 1)
+
+    def new_cache(self, window: int | None = None, sink: int = 0, tag: str = "cond") -> Cache:
+        """One cache for both branches, which go through the network as one batch."""
+        inner: Any = self.teacher
+        return inner.new_cache(window, sink, tag)
+
     def trainable_copy(self, mode="full", **options):
         """A copy of the unguided network: a critic follows the student's law, guidance is the teacher's business."""
         return self.teacher.trainable_copy(mode, **options)
 
 
 def both(
-    teacher: Teacher, xt: Tensor, t: Tensor, cond: Any, *, features: Sequence[int] = ()
+    teacher: Teacher, xt: Tensor, t: Tensor, cond: Any, *, features: Sequence[int] = (), **causal: Any
 ) -> tuple[Prediction, Prediction]:
-    """What an unguided teacher predicts with and without the condition, in one batched call."""
+    """What an unguided teacher predicts with and without the condition, in one batched call (causal: cache, write)."""
     conds = conditions.cat(cond, teacher.null(cond))
-    out = teacher(torch.cat([xt, xt]), torch.cat([t, t]), conds, features=features)
+    out = teacher(torch.cat([xt, xt]), torch.cat([t, t]), conds, features=features, **causal)
 
     def half(k: int) -> Prediction:
         logits = None if out.logits is None else out.logits.chunk(2)[k]

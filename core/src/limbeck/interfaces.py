@@ -6,7 +6,7 @@ has its own noise level, which is why frames are the first event axis. t = 0 is 
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -17,6 +17,7 @@ from limbeck import conditions
 from limbeck.manifest import Needs
 
 if TYPE_CHECKING:
+    from limbeck.cache import Cache
     from limbeck.categorical import CategoricalProcess
     from limbeck.processes import GaussianProcess
     from limbeck.randomness import Rng
@@ -36,6 +37,11 @@ class Codec(nn.Module):
     def decode(self, value: Tensor) -> Any:
         """What people see: a tensor, or a list of texts for tokens."""
         return value
+
+    def shown(self, value: Tensor) -> Any:
+        """What the domain's view is given: what `decode` answers, unless a view can do with less (a spectrogram is
+        drawn as it is, and only the sounds that are played are decoded)."""
+        return self.decode(value)
 
     def fingerprint(self) -> str | None:
         """What the values mean, where numbers alone do not say it (token ids): equal for codecs that agree. None: no
@@ -129,11 +135,14 @@ class Loss:
 
     `count`, (), says that `value` is a mean over so many items (valid tokens): the engine then averages over the
     items of the global batch, however unevenly micro-batches and processes hold them. None: over samples.
+    `explain` is called when the value or its gradient is not finite, and raises if it knows why: a check that would
+    make every step wait for the device.
     """
 
     value: Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     count: Tensor | None = None
+    explain: Callable[[], None] | None = None
 
     def backward(self) -> None:
         self.value.backward()
@@ -199,10 +208,19 @@ class Predictor(Teacher, Generator):
     """The network behind most roles: teacher when frozen, critic or few-step student when copied and trained.
 
     `forward(xt, t, cond, s=..., features=...)` answers `x0_hat` (or logits), and `xs` when asked for a second time s.
+
+    A causal one also goes on from finished frames: `new_cache()` gives a `limbeck.cache.Cache`, which
+    `forward(xt, t, cond, cache=cache, write=False)` reads, with xt (B, f, ...) the next f frames only; `write=True`, on
+    clean frames, adds them.
     """
 
     process: "Process"
     space: Space
+
+    @property
+    def chunk(self) -> int:
+        """How many frames see each other in a call of a causal network on a whole clip."""
+        return 1
 
     @abstractmethod
     def forward(
@@ -214,9 +232,17 @@ class Predictor(Teacher, Generator):
             raise TypeError(f"{type(self).__name__} can only be copied in mode 'full'; got {mode!r}")
         return copy.deepcopy(self).train().requires_grad_(True)
 
+    def new_cache(self, window: int | None = None, sink: int = 0, tag: str = "cond") -> "Cache":
+        """An empty cache for calls chunk by chunk; `window` and `sink` say which finished frames it holds."""
+        raise TypeError(
+            f"{type(self).__name__} carries no cache, so it cannot go on from finished frames. Chunk by chunk runs a "
+            "causal network (ability: cache); diffusion_forcing samples any network that takes a time per frame"
+        )
+
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """The module inside a DistributedDataParallel wrapper (its attributes: process, space), or the module itself."""
+    """The module inside a DistributedDataParallel wrapper (its attributes: process, space), or the module itself, which
+    may be spread over processes: use `limbeck.sharding.whole` around calls of methods other than forward."""
     return module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
 
 
@@ -318,6 +344,10 @@ class Data(ABC):
     def batch(self, indices: Tensor) -> Batch:
         """Rows `indices` (B,), int64, as a Batch with x0 and, if there are any, cond."""
 
+    def meet(self, teacher: Any) -> None:
+        """Called once when a recipe's teacher (without guidance; the generator, where there is none) and data are
+        built. Data told in words asks a teacher that reads prompts, `teacher.encode(prompts)`, for its conditions."""
+
     def split(self, name: Literal["train", "held_out"]) -> "Data":
         raise TypeError(f"{type(self).__name__} has no {name!r} split")
 
@@ -360,9 +390,14 @@ class Sampler(ABC):
 
 class ModelMetric(ABC):
     """Judges a model itself, not its samples: likelihood of held-out data, divergence from the teacher. `better` as in
-    `Metric`. Registered as kind `metric` too."""
+    `Metric`. Registered as kind `metric` too.
+
+    One that makes samples of its own (longer ones, timed ones) sets `samples` and is told how the row it judges is
+    sampled: `sampler=` and `steps=`, the Sampler being the one of the run or of the teacher.
+    """
 
     better: ClassVar[Mapping[str, Literal["lower", "higher"]]] = {}
+    samples: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, model: nn.Module, teacher: Teacher | None, reference: Data) -> dict[str, float]:

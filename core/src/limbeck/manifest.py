@@ -56,7 +56,7 @@ ABILITIES = {
     "generates": "continues a prompt, token by token",
     "renders": "renders through cameras",
     "codec": "encodes to and decodes from a latent space",
-    "cache": "carries an explicit cache (reserved)",
+    "cache": "causal: goes on from finished frames by an explicit cache",
     "frame_time": "accepts one time per frame, (B, F)",
     "forward_mode": "supports forward-mode derivatives (JVP)",
     "reward": "scores samples (reserved)",
@@ -98,7 +98,7 @@ class Component:
 
     Args:
         kind: one of `KINDS`.
-        name: snake_case, unique per kind; `plugin/name` (entry-point name first) always works.
+        name: snake_case, unique per kind and modality; `plugin/name` (entry-point name first) always works.
         target: `module:attribute`, called with the options of the recipe block. For a recipe: `package:path.yaml`.
         summary: one line.
         options: `module:attribute` of the pydantic model of its options, in a module that imports no torch, so that a

@@ -1,7 +1,7 @@
 """Pydantic's validation errors as `OptionError`: where, what was given, what is allowed, the nearest name."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -58,8 +58,10 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _message(item: Any, allowed: Sequence[str], owner: str) -> str:
+def _message(item: Any, allowed: Sequence[str], owner: str, retired: Mapping[str, str]) -> str:
     kind, key = item["type"], str(item["loc"][-1]) if item["loc"] else ""
+    if kind == "extra_forbidden" and key in retired:
+        return f"{owner or 'this'} has no option {key!r} any more: {retired[key]}"
     if kind == "extra_forbidden":
         whose = f"{owner} has no option {key!r}" if owner else "unknown key"
         return f"{whose}. {did_you_mean(key, allowed)}Allowed: {', '.join(allowed) or 'none'}"
@@ -102,7 +104,7 @@ def explain(
         path = _place(item["loc"], data, item["type"] == "missing")
         inside = _model_at(model, path[:-1] if item["type"] == "extra_forbidden" else path)
         allowed = [*(inside.model_fields if inside else ()), *(also if len(path) <= 1 else ())]
-        message = _message(item, allowed, owner if len(path) <= 1 else "")
+        message = _message(item, allowed, owner if len(path) <= 1 else "", getattr(inside, "retired", {}))
         said = problems.setdefault(path, [])
         if message not in said:
             said.append(message)

@@ -133,6 +133,12 @@ class Train(Section):
     phases: Mapping[str, PhaseOptions] = Field(default_factory=dict, description="differences by phase name")
     checkpoint: Checkpoints = Checkpoints()
     precision: Literal["no", "bf16", "fp16"] = "no"
+    parallel: Literal["ddp", "fully_shard"] = Field(
+        default="ddp",
+        description="with several processes: every network whole in each (ddp), or weights, gradients, averages and "
+        "optimizer states spread over them (fully_shard)",
+    )
+    shard_teacher: bool = Field(default=False, description="with fully_shard, spread the frozen teacher as well")
     compile: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
     log_every: Count = Field(default=10, description="steps between lines of metrics.jsonl")

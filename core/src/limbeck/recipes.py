@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import PrivateAttr, ValidationError
 
-from limbeck import recipe_text
+from limbeck import old_runs, recipe_text
 from limbeck.errors import LimbeckError, MissingAbility, OptionError, RecipeError, UnknownComponent, did_you_mean
 from limbeck.option_errors import explain
 from limbeck.recipe_schema import BLOCKS, Block, Schema
@@ -253,6 +253,22 @@ def load(
         check: also check component names, options and abilities (`limbeck.recipes.check`).
         blocks: other top-level keys: a name, a mapping, or for a component the object itself.
     """
+    if isinstance(recipe, str | os.PathLike):
+        run = old_runs.written(_locate(recipe)[0])
+        if run is not None:
+            try:
+                return _load(recipe, overrides, train, check, blocks, run)
+            except UnknownComponent as error:
+                raise UnknownComponent(f"{error}\n{old_runs.told(run)}") from error
+            except OptionError as error:
+                if Path(error.source).name != "recipe.yaml":
+                    raise
+                said = f"{error.message}\n{old_runs.told(run)}"
+                raise OptionError(said, path=error.path, source=error.source, line=error.line) from error
+    return _load(recipe, overrides, train, check, blocks)
+
+
+def _load(recipe: Any, overrides: Iterable[str], train: Any, check: bool, blocks: Mapping, run: Any = None) -> Recipe:
     draft = _Draft()
     if isinstance(recipe, Recipe):
         draft.merge(recipe.to_dict(), recipe._origins, Origin("recipe"))
@@ -264,6 +280,8 @@ def load(
     elif isinstance(recipe, str | os.PathLike):
         path, name = _locate(recipe)
         _add_file(draft, path, ())
+        if run is not None:
+            old_runs.drop_retired(draft.data, run)
     else:
         raise RecipeError(f"a recipe is a name, a path or a mapping; got {type(recipe).__name__}")
     given = {**blocks, **({"train": train} if train is not None else {})}

@@ -5,7 +5,8 @@
     limbeck.registry.resolve("objective", "dmd2")       # imported, on first use
     limbeck.create("objective", "dmd2", critic_updates=5)
 
-A bare name works while one distribution brings it; `plugin/name` (entry-point or distribution name first) always works.
+A bare name works while one component has it; `plugin/name` (entry-point or distribution name first) always works. Two
+modalities may have the same name (`image/diffusers`, `video/diffusers`); within one, the second is a duplicate.
 Only registered names resolve, never a dotted path. The functions of this module are those of the one `Registry` object.
 """
 
@@ -48,6 +49,11 @@ class Entry:
     @property
     def qualified(self) -> str:
         return f"{self.plugin}/{self.component.name}"
+
+
+def _collide(one: Component, other: Component) -> bool:
+    """Whether two components of one kind and name cannot both be meant by it: of one modality, or of any."""
+    return one.modality == other.modality or "any" in (one.modality, other.modality)
 
 
 class Registered(AbstractContextManager):
@@ -109,8 +115,9 @@ class Registry:
             for component in row.components:
                 entry = Entry(component, row.name, row.distribution, row.version)
                 others = index.setdefault((component.kind, component.name), [])
-                if others:
-                    taken.append(f"{component.kind} {component.name!r} is already brought by {others[0].distribution}")
+                rival = next((other for other in others if _collide(other.component, component)), None)
+                if rival is not None:
+                    taken.append(f"{component.kind} {component.name!r} is already brought by {rival.distribution}")
                 others.append(entry)
             if taken and row.status == "ok":
                 rows[i] = replace(
@@ -192,8 +199,12 @@ class Registry:
         if len(entries) == 1:
             return entries[0]
         if entries:
-            who = ", ".join(f"{e.distribution} {e.version}".strip() for e in entries)
             names = " or ".join(repr(e.qualified) for e in entries)
+            if not any(_collide(a.component, b.component) for a in entries for b in entries if a is not b):
+                modalities = [e.component.modality for e in entries]
+                listed = f"{', '.join(modalities[:-1])} and {modalities[-1]}"
+                raise AmbiguousComponent(f"{kind} {name!r} exists for {listed}. Write {names}.")
+            who = ", ".join(f"{e.distribution} {e.version}".strip() for e in entries)
             raise AmbiguousComponent(
                 f"{kind} {name!r} is brought by {len(entries)} distributions: {who}. Write {names}."
             )

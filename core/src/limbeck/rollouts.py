@@ -5,6 +5,7 @@ teacher's space and the tensor at which the gradient is to be injected. Core cal
 plan says.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -88,29 +89,55 @@ def rollout(
             raise ValueError("how many samples? Pass cond, batch_size or noise")
         rows = batch_size if batch_size is not None else len(cond)
         noise = prior_noise(process, (rows, *spec.space.event), rng)
+    last = exit_of(plan, rng)
+    value = walk(
+        lambda x, t, **asks: generator(x, t, cond, **asks), process, noise, plan, last=last, grad=grad,
+        eps=lambda k, like: rng.normal(f"renoise/{k}", like.shape, like.dtype),
+    )  # fmt: skip
+    return Sample(value=value, at=value, t_from=plan.times[last], t_to=0.0, evaluations=last + 1)
+
+
+def exit_of(plan: Plan, rng: Rng) -> int:
+    """Index of the last call made; a random one is drawn as "exit", once for the global batch."""
     last = len(plan.times) - 1
-    if plan.exit == "random":
-        last = rng.shared_integer("exit", len(plan.times))
-    x, x0_hat = noise, noise
+    return rng.shared_integer("exit", last + 1) if plan.exit == "random" else last
+
+
+def walk(
+    call: Callable[..., Any],
+    process: GaussianProcess,
+    x: Tensor,
+    plan: Plan,
+    *,
+    last: int,
+    grad: Grad,
+    eps: Callable[[int, Tensor], Tensor],
+) -> Tensor:
+    """The calls 0 ... last of a plan, from x at its first time (B, *event).
+
+    Args:
+        call: `call(x, t) -> Prediction`, `call(x, t, s=s)` on a flow map; t, s (B,).
+        last: index of the last call: the one with gradient under `grad="last"`.
+        eps: `eps(k, like)`, fresh normal noise behind call k.
+
+    Returns:
+        x0_hat of the last call, or what a flow map lands on, (B, *event).
+    """
     for k in range(last + 1):
         t = torch.full(x.shape[:1], plan.times[k], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
+        s = torch.full_like(t, plan.times[k + 1] if k < last else 0.0)
         learns = grad == "all" or (grad == "last" and k == last)
-        following = plan.times[k + 1] if k < last else 0.0
-        s = torch.full_like(t, following)
         with nullcontext() if learns else torch.no_grad():
-            asks = {"s": s} if plan.transition == "jump" else {}
-            out = generator(x, t, cond, **asks)
-            x0_hat = out.x0_hat
-            if k == last:
-                break
-            if plan.transition == "renoise":
-                x = process.add_noise(x0_hat, rng.normal(f"renoise/{k}", x0_hat.shape, x0_hat.dtype), s)
-            elif plan.transition == "ddim":
-                x = process.ddim(x, t, s, x0_hat)
-            else:
+            out = call(x, t, s=s) if plan.transition == "jump" else call(x, t)
+            if plan.transition == "jump":
                 x = out.xs
-    value = out.xs if plan.transition == "jump" else x0_hat
-    return Sample(value=value, at=value, t_from=plan.times[last], t_to=0.0, evaluations=last + 1)
+            elif k == last:
+                x = out.x0_hat
+            elif plan.transition == "renoise":
+                x = process.add_noise(out.x0_hat, eps(k, out.x0_hat), s)
+            else:
+                x = process.ddim(x, t, s, out.x0_hat)
+    return x
 
 
 def produce(

@@ -211,10 +211,25 @@ class Run:
         return report.write(self)
 
     def export(self, to: str, directory: str | os.PathLike, **options: Any) -> list[Path]:
-        """Write the student as an ordinary artefact (limbeck list exporters); the files written."""
+        """Write the student as an ordinary artefact (limbeck list exporters); the files written. A name that several
+        modalities have (`gif`) means the one of the generator's own."""
         from limbeck.registry import create
 
-        return create("exporter", to, run=self, directory=Path(directory), **options)
+        return create("exporter", self._own_exporter(to), run=self, directory=Path(directory), **options)
+
+    def _own_exporter(self, name: str) -> str:
+        from limbeck.errors import LimbeckError
+        from limbeck.registry import registry
+
+        named = [entry for entry in registry.components("exporter") if entry.component.name == name]
+        if len(named) < 2:
+            return name
+        try:
+            modality = registry.find("generator", self.recipe.generator.use).component.modality
+        except LimbeckError:  # a generator given as an object
+            return name
+        mine = [entry.qualified for entry in named if entry.component.modality == modality]
+        return mine[0] if len(mine) == 1 else name
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.status}, step {self.info.get('step', 0)})"

@@ -45,14 +45,17 @@ class Samples:
 
     def seen(self) -> Any:
         """In the domain people see, decoded by the space's codec: (N, *seen), or N texts."""
+        return self._by_codec("decode")
+
+    def picture(self, *, captions: Sequence[str] | None = None):
+        return picture(self._by_codec("shown"), self.cond, domain=self.domain, captions=captions)
+
+    def _by_codec(self, method: str) -> Any:
         if self.space is None:
             return self.value
         with torch.no_grad():
-            seen = self.space.codec.decode(self.value)
+            seen = getattr(self.space.codec, method)(self.value)
         return seen.cpu() if isinstance(seen, Tensor) else seen
-
-    def picture(self, *, captions: Sequence[str] | None = None):
-        return picture(self.seen(), self.cond, domain=self.domain, captions=captions)
 
     def save(self, path: Any) -> Path:
         """Write .safetensors (samples and conditions), .npy (samples), or what the domain's view can save (.png)."""
@@ -133,11 +136,9 @@ def balanced_conditions(data: Data | None, count: int, seed: int) -> Any:
     if data is None:
         return None
     rng = Rng(seed, phase="evaluation")
+    if not are_labels(data.conditions(1, rng)):  # what is drawn follows from its name alone, however often it is asked
+        return data.conditions(count, rng)  # no more than needed: embeddings of prompts are megabytes a row
     pool = data.conditions(max(count, 2000), rng)
-    if pool is None:
-        return None
-    if not are_labels(pool):
-        return pool[:count]
     if len(data) <= 20_000:  # small enough to know the proportions exactly
         pool = data.batch(torch.arange(len(data))).cond
     ranks = ((torch.arange(count) + 0.5) / count * len(pool)).long()
@@ -147,9 +148,10 @@ def balanced_conditions(data: Data | None, count: int, seed: int) -> Any:
 
 def grid_conditions(data: Data | None, count: int, seed: int) -> Any:
     """Conditions of a picture: every class in turn, or a draw when conditions are not labels."""
+    cond = balanced_conditions(data, count, seed)
+    if not are_labels(cond):
+        return cond
     cond = balanced_conditions(data, max(count, 1000), seed)
-    if cond is None or not are_labels(cond):
-        return None if cond is None else cond[:count]
     classes = cond.unique()
     return classes[torch.arange(count) % len(classes)]
 

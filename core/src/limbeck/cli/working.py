@@ -304,7 +304,8 @@ def export_command(
     """
     from limbeck.registry import registry
 
-    registry.find("exporter", to)
+    if not any(entry.component.name == to for entry in registry.components("exporter")):
+        registry.find("exporter", to)  # says what there is; of a name that several have, the run takes its own
     files = open_run(run).export(to, directory)
     paths = [str(file) for file in files or [directory]]
     show_json(paths) if as_json else print("\n".join(paths))

@@ -3,6 +3,7 @@
     checkpoints/step-000500/  <role>.safetensors  optimizer-<phase>.safetensors  ema-<decay>.safetensors
                               state.json          manifest.json (sha256 of every file, and of itself)
 
+Networks that are spread over processes (`fully_shard`) are written in parts, one by each process: see `parts`.
 Everything is written into a folder aside, synced file by file, and renamed; a folder under its final name that does not
 match its manifest was damaged later, and is refused.
 """
@@ -13,14 +14,16 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from limbeck.engine import tensor_file
+from limbeck.engine import parts, tensor_file
 from limbeck.errors import CheckpointError
 
 FORMAT = 1
@@ -79,42 +82,114 @@ def _digest_of(files: Mapping[str, Any], step: int) -> str:
     return hashlib.sha256(json.dumps({"files": files, "step": step}, sort_keys=True).encode()).hexdigest()
 
 
+class Alone:
+    """The crew of a checkpoint that one process writes by itself."""
+
+    rank, world, main = 0, 1, True
+
+    def each(self, row: Tensor) -> Tensor:
+        return row.unsqueeze(0)
+
+
 def save(
-    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], *, keep: int = 0
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    *,
+    keep: int = 0,
+    crew: Any = None,
 ) -> Path:
     """Write one checkpoint into `folder` and then forget all but the newest `keep` (0 keeps all).
 
     Args:
         tensors: file name without suffix -> tensors by name.
         state: what goes to state.json.
+        crew: a `Place`, when tensors are spread over its processes: all of them call this, and it fails in all of them
+            or in none.
     """
+    crew = crew or Alone()
     final, aside = folder / name_of(step), folder / f"{_ASIDE}{name_of(step)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove(aside)
-    try:
-        aside.mkdir()
-        write_folder(aside, step, tensors, state)
-    except OSError as error:
-        _remove(aside)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise disk_full(error, folder, f"checkpoint {name_of(step)}") from error
-    if final.exists():  # only a damaged one: a good one is never written twice
-        _remove(final)
-    os.rename(aside, final)
-    sync_folder(folder)
-    if keep:
-        for old in listed(folder)[:-keep]:
-            _remove(old)
+    with _together(crew, aside, f"checkpoint {name_of(step)}"):
+        if crew.main:
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove(aside)
+            aside.mkdir()
+    with _together(crew, aside, f"checkpoint {name_of(step)}"):
+        written = _write_parts(aside, tensors, crew)
+    written = _entries_of_all(tensors, written, crew)
+    with _together(crew, aside, f"checkpoint {name_of(step)}"):
+        if crew.main:
+            write_folder(aside, step, tensors, state, written)
+    with _together(crew, aside, f"checkpoint {name_of(step)}"):
+        if crew.main:
+            if final.exists():  # only a damaged one: a good one is never written twice
+                _remove(final)
+            os.rename(aside, final)
+            sync_folder(folder)
+            if keep:
+                for old in listed(folder)[:-keep]:
+                    _remove(old)
     return final
 
 
-def write_folder(
-    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
-) -> None:
+@contextmanager
+def _together(crew: Any, aside: Path, what: str) -> Iterator[None]:
+    """One stage of saving: when it fails in one process, it fails in all, and nothing is left behind."""
+    failed: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failed = error
+    if float(crew.each(torch.tensor([float(failed is not None)])).sum()) == 0:
+        return
+    if crew.main and isinstance(failed, OSError | None):
+        _remove(aside)
+    if isinstance(failed, OSError) and failed.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise disk_full(failed, aside.parent, what) from failed
+    if failed is not None:
+        raise failed
+    raise CheckpointError(f"{what} could not be written: another process failed, and says why")
+
+
+def _write_parts(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], crew: Any) -> dict[str, Any]:
+    """This process's files of what is spread; their entries of the manifest."""
     files = {}
     for stem, content in tensors.items():
-        files[f"{stem}.safetensors"] = write_file(folder / f"{stem}.safetensors", tensor_file.pieces(content))
+        if parts.any_spread(content):
+            name = parts.file_name(stem, crew.rank, crew.world)
+            files[name] = write_file(folder / name, parts.pieces(content, crew.rank))
+    return files
+
+
+def _entries_of_all(tensors: Mapping[str, Mapping[str, Tensor]], own: Mapping[str, Any], crew: Any) -> dict[str, Any]:
+    """The entries of every process's parts, in every process: digest and size as numbers, 40 bytes each."""
+    if not own:
+        return {}
+    rows = b"".join(bytes.fromhex(entry["sha256"]) + entry["bytes"].to_bytes(8, "little") for entry in own.values())
+    stems = [stem for stem, content in tensors.items() if parts.any_spread(content)]
+    found = {}
+    for rank, row in enumerate(crew.each(torch.tensor(list(rows), dtype=torch.uint8))):
+        said = bytes(row.tolist())
+        for i, stem in enumerate(stems):
+            entry = said[40 * i : 40 * (i + 1)]
+            size = int.from_bytes(entry[32:], "little")
+            found[parts.file_name(stem, rank, crew.world)] = {"sha256": entry[:32].hex(), "bytes": size}
+    return found
+
+
+def write_folder(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    written: Mapping[str, Any] | None = None,
+) -> None:
+    """Everything of a checkpoint but the parts, whose entries are `written`."""
+    files = dict(written or {})
+    for stem, content in tensors.items():
+        if not parts.any_spread(content):
+            files[f"{stem}.safetensors"] = write_file(folder / f"{stem}.safetensors", tensor_file.pieces(content))
     files["state.json"] = write_file(folder / "state.json", [_json({**state, "step": step})])
     manifest = {"limbeck_checkpoint": FORMAT, "step": step, "files": files, "digest": _digest_of(files, step)}
     write_file(folder / "manifest.json", [_json(manifest)])
@@ -169,11 +244,14 @@ class Checkpoint:
     def tensors(self, stem: str) -> dict[str, Tensor]:
         file = self.path / f"{stem}.safetensors"
         if not file.is_file():
+            joined = parts.read(self.path, stem)
+            if joined is not None:
+                return joined
             raise CheckpointError(f"{file} is missing: this checkpoint is of a run with other parts ({self.stems()})")
         return tensor_file.read(file)
 
     def stems(self) -> list[str]:
-        return sorted(path.stem for path in self.path.glob("*.safetensors"))
+        return sorted({parts.stem_of(path) for path in self.path.glob("*.safetensors")})
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -1,12 +1,13 @@
 """Devices, processes and precision: accelerate's for launch and collectives, torch's own wrappers around roles.
 
-DDP is applied per role here; another wrapper (FSDP2's `fully_shard`) would take the place of `wrap_roles`, of
-`state_dict` in `states` and of `gradient_norm` in `optimizers`.
+DDP keeps a role whole in every process; `fully_shard` spreads it (`limbeck.sharding`).
 """
 
+import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from limbeck.errors import LimbeckError, RecipeError, did_you_mean
 from limbeck.interfaces import Objective
+from limbeck.sharding import is_sharded, shard, synchronise
 
 
 class Place:
@@ -64,6 +66,31 @@ class Place:
         if self.world > 1:
             self.accelerator.wait_for_everyone()
 
+    @cached_property
+    def mesh(self) -> Any:
+        """All processes in a row, for `fully_shard`."""
+        from torch.distributed.device_mesh import init_device_mesh
+
+        return init_device_mesh(self.device.type, (self.world,))
+
+    def each(self, row: Tensor) -> Tensor:
+        """The rows (n,) of all processes, (world, n), in every process."""
+        return self.accelerator.gather(row.unsqueeze(0).to(self.device)).cpu() if self.world > 1 else row.unsqueeze(0)
+
+    def average_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """The mean over processes, for parameters that no wrapper looks after. One without a gradient anywhere keeps
+        none."""
+        if not parameters:
+            return
+        found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        there = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        flat = self.sum(torch.cat([*(g.reshape(-1).float() for g in found), there]))
+        sizes = [p.numel() for p in parameters]
+        *means, there = (flat / self.world).split([*sizes, len(parameters)])
+        for parameter, mean, seen in zip(parameters, means, there.tolist(), strict=True):
+            if seen:
+                parameter.grad = mean.reshape(parameter.shape).to(parameter.dtype)
+
 
 def check_trackers(trackers: Sequence[str]) -> None:
     """accelerate leaves out what is not installed without a word."""
@@ -82,30 +109,73 @@ def check_trackers(trackers: Sequence[str]) -> None:
             )
 
 
-def wrap_roles(objective: Objective, place: Place) -> dict[str, nn.Module]:
-    """Every role on the device, in DDP when there are several processes. Binds and returns the wrapped ones."""
+# what newer versions of torch call broadcast_buffers
+_KNOWN = inspect.signature(DistributedDataParallel).parameters
+_OWN_BUFFERS: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers": False
+}
+
+
+def wrap_roles(
+    objective: Objective, place: Place, parallel: str = "ddp", teacher: nn.Module | None = None
+) -> dict[str, nn.Module]:
+    """Every role on the device, and with several processes in DDP or, in place, `fully_shard`. Binds and returns them.
+
+    A parameter that two roles share, or a role and the teacher (the base of adapters), stays whole in every process.
+    """
     roles = objective.roles()
     for module in roles.values():
         module.to(place.device)
     if place.world == 1:
         return {}
-    ids = [place.device.index] if place.device.type == "cuda" else None
     objective.zero_grad()
-    for name, module in roles.items():  # DDP watches the parameters that learn when it is made, and waits for them all
+    wrapped: dict[str, nn.Module] = {}
+    ids = [place.device.index] if place.device.type == "cuda" else None
+    shared = _shared([*roles.values(), *([teacher] if teacher is not None else [])])
+    for name, module in roles.items():
+        learning = objective.learning(name)
         module.requires_grad_(False)
-        for parameter in objective.learning(name):
+        for parameter in learning:  # a wrapper looks at what learns when it is made
             parameter.requires_grad_(True)
-    wrapped: dict[str, nn.Module] = {
-        name: DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False) for name, module in roles.items()
-    }
+        if parallel == "fully_shard":
+            shard(module, place.mesh, leave=shared)
+            objective.add_role(name, module)  # its parameters are other objects now
+            wrapped[name] = module
+        else:
+            wrapped[name] = DistributedDataParallel(module, device_ids=ids, **_OWN_BUFFERS)
     objective.bind(wrapped)
     return wrapped
+
+
+def shard_teacher(teacher: nn.Module, objective: Objective, place: Place) -> None:
+    """Spread a frozen teacher's weights too, apart from those that it shares with a role."""
+    from limbeck.guidance import unguided
+
+    teacher.to(place.device)
+    inner = unguided(teacher)  # type: ignore[arg-type]
+    shard(teacher, place.mesh, leave=_shared([inner, *objective.roles().values()]), inner=inner)
+
+
+def _shared(modules: Iterable[nn.Module]) -> set[int]:
+    """Ids of parameters that several of the modules hold."""
+    seen: set[int] = set()
+    twice: set[int] = set()
+    for module in modules:
+        own = {id(parameter) for parameter in module.parameters()}
+        twice |= seen & own
+        seen |= own
+    return twice
 
 
 @contextmanager
 def without_sync(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Gradients pile up locally: every micro-step of an accumulation but the last."""
+    sharded = [module for module in modules if is_sharded(module)]
     with ExitStack() as stack:
         for module in modules:
-            stack.enter_context(module.no_sync())  # type: ignore[operator]
+            if module in sharded:
+                synchronise(module, False)
+                stack.callback(synchronise, module, True)
+            else:
+                stack.enter_context(module.no_sync())  # type: ignore[operator]
         yield

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from limbeck.sharding import part, rows_for, spread
+
 
 def warmed_decay(decay: float, updates: int) -> float:
     """min(decay, (1 + n) / (10 + n)) before update n + 1: early on the average forgets the weights it started from,
@@ -26,7 +28,8 @@ class EMA:
         self._averaged = [name for name, value in self._unique(self._live) if id(value) in learns]
         self._copied = [name for name, value in self._unique(self._live) if id(value) not in learns]
         self._tied = {n: first for n, first in self._first_names(self._live).items() if n != first}
-        self._parameters = [self._live[name].detach() for name in self._averaged]  # share memory with the module
+        # share memory with the module; of what is spread over processes, the rows here
+        self._parameters = [part(self._live[name].detach()) for name in self._averaged]
         self._averages = [[p.clone() for p in self._parameters] for _ in self.decays]
 
     @staticmethod
@@ -48,7 +51,7 @@ class EMA:
     def state_dict(self, decay: float) -> dict[str, Tensor]:
         """Weights of the averaged module, loadable by its `load_state_dict`."""
         averages = self._averages[self.decays.index(decay)]
-        state = dict(zip(self._averaged, averages, strict=True))
+        state = {name: spread(value, self._live[name]) for name, value in zip(self._averaged, averages, strict=True)}
         state |= {name: self._live[name].detach() for name in self._copied}
         state |= {name: state[first] for name, first in self._tied.items()}
         return {name: state[name] for name in self._live}
@@ -57,11 +60,12 @@ class EMA:
     def load_state_dict(self, decay: float, state: Mapping[str, Tensor]) -> None:
         averages = self._averages[self.decays.index(decay)]
         for name, average in zip(self._averaged, averages, strict=True):
-            average.copy_(state[name])
+            average.copy_(rows_for(state[name], self._live[name]))
 
     @contextmanager
     def applied(self, decay: float | None = None) -> Iterator[None]:
-        """The module runs on its average (the first decay by default) inside; its own weights come back, bit by bit."""
+        """The module runs on its average (the first decay by default) inside; its own weights come back, bit by bit.
+        Not for one that is spread over processes: see `sharding.plain_copy`."""
         averages = self._averages[0 if decay is None else self.decays.index(decay)]
         parameters = [self._live[name] for name in self._averaged]
         for parameter, average in zip(parameters, averages, strict=True):

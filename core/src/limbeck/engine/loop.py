@@ -11,13 +11,15 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from limbeck.engine import checkpoint, failures, states
-from limbeck.engine.distributed import Place, wrap_roles
+from limbeck.engine.distributed import Place, shard_teacher, wrap_roles
 from limbeck.engine.ema import EMA
 from limbeck.engine.interrupt import Interrupts
 from limbeck.engine.metrics_log import Lines, Notes, by_name
@@ -25,6 +27,7 @@ from limbeck.engine.progress import Progress
 from limbeck.engine.run_record import RunRecord, differences
 from limbeck.engine.updates import MOST_SKIPS, Turn, Updates
 from limbeck.errors import HookError, Interrupted, LimbeckError, NonFinite, RecipeError, RunExists, did_you_mean
+from limbeck.sharding import is_sharded, plain_copy
 
 
 def train(built: Any, run_folder: str | os.PathLike, *, resume: bool = False, progress: bool = True) -> None:
@@ -141,8 +144,11 @@ class _Training:
         built, place = self.built, self.place
         if built.teacher is not None:
             built.teacher.to(place.device)
-        self.wrapped = wrap_roles(self.objective, place)
+        self.wrapped = wrap_roles(self.objective, place, self._parallel(), built.teacher)
         self.roles = self.objective.roles()
+        self.spread = any(is_sharded(module) for module in self.wrapped.values())
+        if built.teacher is not None and self.spread and self.options.shard_teacher:
+            shard_teacher(built.teacher, self.objective, place)
         if self.options.compile:
             for module in (*self.roles.values(), *([built.teacher] if built.teacher is not None else [])):
                 module.compile()
@@ -154,6 +160,16 @@ class _Training:
         self.updates = Updates(
             self.objective, built.source, self.options, place, wrapped=self.wrapped, ema=self.ema, teacher=built.teacher
         )
+
+    def _parallel(self) -> str:
+        """`train.parallel`, which says nothing to a single process."""
+        chosen = self.options.parallel
+        if chosen == "fully_shard" and self.options.precision == "fp16" and self.place.world > 1:
+            raise RecipeError(
+                "train.parallel: fully_shard does not scale losses for fp16. Use train.precision: bf16, or "
+                "train.parallel: ddp"
+            )
+        return chosen
 
     def _restore(self) -> checkpoint.Checkpoint | None:
         folder = self.folder / "checkpoints"
@@ -271,9 +287,10 @@ class _Training:
 
     def _report_failure(self, turn: Turn, failure: failures.Failure) -> None:
         """Save the evidence, then stop, or say that the update is skipped."""
-        where = None
+        where, tensors = None, {}
+        if self.place.main or self.spread:
+            tensors = states.whole(self._states(), keep=self.place.main)
         if self.place.main:
-            tensors = states.gather(self.objective, self.updates.players, self.updates.waiting, self.ema)
             try:
                 where = failures.keep_evidence(self.folder, failure, tensors, {"seed": self.options.seed})
             except OSError as error:
@@ -321,10 +338,15 @@ class _Training:
 
     # --- saving, stopping, evaluating ---
 
+    def _states(self) -> dict[str, Mapping[str, Tensor]]:
+        return states.gather(self.objective, self.updates.players, self.updates.waiting, self.ema)
+
     def _save(self, *, evaluation_due: bool) -> None:
+        """Written by the main process; of what is spread, every process writes its part."""
+        state: dict[str, Any] = {}
         if self.place.main:
             assert self.lines is not None and self.timings is not None
-            state: dict[str, Any] = {
+            state = {
                 "metrics_bytes": self.lines.flush(sync=True), "timings_bytes": self.timings.flush(),
                 "seconds": self._seconds(), "evaluation_due": evaluation_due, "recipe": self._recipe_hash(),
                 "ema": [str(decay) for decay in self.options.ema], "ema_updates": self.ema.updates if self.ema else 0,
@@ -332,10 +354,11 @@ class _Training:
             }  # fmt: skip
             if self.place.scaler is not None:
                 state["scaler"] = self.place.scaler.state_dict()
-            tensors = states.gather(self.objective, self.updates.players, self.updates.waiting, self.ema)
-            kept = self.options.checkpoint.keep
+        if self.place.main or self.spread:
+            folder, kept = self.folder / "checkpoints", self.options.checkpoint.keep
+            crew = self.place if self.spread else None
             try:
-                path = checkpoint.save(self.folder / "checkpoints", self.step, tensors, state, keep=kept)
+                path = checkpoint.save(folder, self.step, self._states(), state, keep=kept, crew=crew)
             except LimbeckError as error:
                 raise type(error)(f"{error}\n  resume: {self._command()}") from error
             self.hooks("checkpoint_saved", run=self.folder, step=self.step, path=path)
@@ -351,27 +374,42 @@ class _Training:
 
     def _evaluate(self) -> None:
         """The student as it would leave now: metrics and a grid, on averaged weights."""
-        if self.place.main and self.built.sampler is not None:
-            from limbeck import evaluation
-
-            network = self.roles.get("generator", self.built.generator)
-            self.bar.doing("evaluating")
-            with self._averaged():
-                if self.built.metrics:
-                    values = evaluation.evaluate_student(self.built, network, seed=self.recipe.evaluate.seed)
-                    self._evaluated(values)
-        self._grid()
+        self.bar.doing("evaluating")
+        self._look(measure=bool(self.built.metrics), draw=bool(self.recipe.evaluate.grid))
 
     def _grid(self) -> None:
         """Samples of the student as it would leave now, for people to look at."""
-        if self.place.main and self.built.sampler is not None and self.recipe.evaluate.grid:
+        self._look(measure=False, draw=bool(self.recipe.evaluate.grid))
+
+    def _look(self, *, measure: bool, draw: bool) -> None:
+        if self.built.sampler is not None and (measure or draw):
             from limbeck import evaluation
 
-            with self._averaged():
-                grid = evaluation.grid(self.built, self.roles.get("generator", self.built.generator))
-                evaluation.save_grid(grid, self.folder / "samples" / checkpoint.name_of(self.step))
+            with self._shown() as built:
+                if built is not None and measure:
+                    values = evaluation.evaluate_student(built, built.generator, seed=self.recipe.evaluate.seed)
+                    self._evaluated(values)
+                if built is not None and draw:
+                    grid = evaluation.grid(built, built.generator)
+                    evaluation.save_grid(grid, self.folder / "samples" / checkpoint.name_of(self.step))
         self.updates.focused = None  # whatever was done to the networks meanwhile
         self.place.wait()
+
+    @contextmanager
+    def _shown(self) -> Iterator[Any]:
+        """What is built, with the student on averaged weights, in the main process; None in the others. The main
+        process works alone inside, so it gets copies of networks that are spread over all."""
+        network, main = self.roles.get("generator", self.built.generator), self.place.main
+        if not self.spread:
+            with self.ema.applied() if main and self.ema is not None else nullcontext():
+                yield replace(self.built, generator=network) if main else None
+            return
+        average = self.ema.state_dict(self.ema.decays[0]) if self.ema is not None else None
+        shown = plain_copy(network, average, keep=main)
+        teacher: Any = self.built.teacher
+        if teacher is not None and is_sharded(teacher):
+            teacher = plain_copy(teacher, keep=main)
+        yield replace(self.built, generator=shown, teacher=teacher) if main else None
 
     def _evaluated(self, values: Mapping[str, float]) -> None:
         assert self.lines is not None
@@ -381,23 +419,24 @@ class _Training:
             self.place.accelerator.log({f"evaluation/{k}": v for k, v in values.items()}, step=self.step)
         self.hooks("evaluated", run=self.folder, step=self.step, values=dict(values))
 
-    def _averaged(self) -> Any:
-        return self.ema.applied() if self.ema is not None else nullcontext()
-
     def _finish(self) -> None:
         """The final table and the report."""
-        if not self.place.main:
-            return
-        assert self.lines is not None and self.timings is not None
-        self.lines.flush()
-        self.timings.flush()
-        if self.recipe.evaluate.compare and self.built.metrics and self.built.sampler is not None:
+        compares = self.recipe.evaluate.compare and self.built.metrics and self.built.sampler is not None
+        if self.place.main:
+            assert self.lines is not None and self.timings is not None
+            self.lines.flush()
+            self.timings.flush()
+        if compares and (self.place.main or self.spread):
             from limbeck import evaluation
 
-            network: Any = self.roles.get("generator", self.built.generator)
             self.bar.doing("comparing with the teacher" if self.built.teacher is not None else "measuring")
-            with self._averaged():
-                evaluation.compare(self.built, network, folder=self.folder)
+            with self._shown() as built:
+                if built is not None:
+                    evaluation.compare(built, built.generator, folder=self.folder)
+        if self.spread:  # who samples or exports after the run has a whole student
+            self.built.generator = plain_copy(self.roles.get("generator", self.built.generator))
+        if not self.place.main:
+            return
         self.record.content |= {"status": "finished", "step": self.step}
         self.record.write()
         self._export()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from limbeck.engine.schedules import lr_factor
 from limbeck.errors import CheckpointError, LimbeckError
 from limbeck.interfaces import Phase, unwrap
+from limbeck.sharding import is_spread, part, rows_for, spread
 
 
 def make_optimizer(
@@ -32,9 +33,13 @@ def _scale_of(name: str, scales: Mapping[str, float]) -> float:
     return float(scales[max(fitting, key=len)]) if fitting else 1.0
 
 
-def gradient_norm(gradients: list[Tensor]) -> Tensor:
-    """Euclidean norm of all gradients together, ()."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+def gradient_norm(gradients: list[Tensor], spread: list[Tensor] | None = None, place: Any = None) -> Tensor:
+    """Euclidean norm of all gradients together, (). `spread` are this process's parts of gradients that lie in
+    several."""
+    if not spread:
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    squared = place.sum(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(spread))) ** 2)
+    return torch.sqrt(squared + gradient_norm(gradients) ** 2 if gradients else squared)
 
 
 class Player:
@@ -65,11 +70,14 @@ class Player:
         ordered = sorted(found.values(), key=lambda entry: entry[2])  # stable: groups of one learning rate
         self.names = [name for name, _, _ in ordered]
         self.parameters = [parameter for _, parameter, _ in ordered]
+        # what the optimizer moves: of a parameter that is spread over processes the rows here, sharing its memory
+        self.own = [nn.Parameter(part(p)) if is_spread(p) else p for p in self.parameters]
         self.lr, self.clip = option("lr"), option("clip")
         self.schedule, self.warmup, self.steps = option("schedule"), option("warmup"), train.steps
         self.scales = sorted({scale for _, _, scale in ordered})
+        scale_of = [own_scale for _, _, own_scale in ordered]
         groups = [
-            {"params": [p for _, p, own_scale in ordered if own_scale == scale], "lr": self.lr * scale}
+            {"params": [p for p, s in zip(self.own, scale_of, strict=True) if s == scale], "lr": self.lr * scale}
             for scale in self.scales
         ]
         self.optimizer = make_optimizer(
@@ -86,7 +94,19 @@ class Player:
                 group["lr"] = lr * scale
 
     def gradients(self) -> list[Tensor]:
-        return [p.grad for p in self.parameters if p.grad is not None]
+        """The gradients there are; of spread parameters, the rows here."""
+        for parameter, own in zip(self.parameters, self.own, strict=True):
+            if own is not parameter:
+                own.grad = None if parameter.grad is None else part(parameter.grad)
+        return [p.grad for p in self.own if p.grad is not None]
+
+    def norm(self, place: Any) -> Tensor:
+        """Of the gradients that `gradients` told, over all processes, ()."""
+        kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for parameter, own in zip(self.parameters, self.own, strict=True):
+            if own.grad is not None:
+                kinds[own is not parameter].append(own.grad)
+        return gradient_norm(*kinds, place) if any(kinds) else torch.zeros((), device=place.device)
 
     def clip_gradients(self, gradients: list[Tensor], norm: Tensor) -> None:
         """Scale gradients so that their norm is at most `clip`."""
@@ -95,16 +115,17 @@ class Player:
             torch._foreach_mul_(gradients, scale)
 
     def clear_gradients(self) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
+        for parameter, own in zip(self.parameters, self.own, strict=True):
+            parameter.grad = own.grad = None
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Optimizer state by parameter name: '<role>/<parameter>:<key>'."""
+        """Optimizer state by parameter name: '<role>/<parameter>:<key>'; spread where the parameter is."""
         state = {}
-        for name, parameter in zip(self.names, self.parameters, strict=True):
-            for key, value in self.optimizer.state.get(parameter, {}).items():
+        for name, parameter, own in zip(self.names, self.parameters, self.own, strict=True):
+            for key, value in self.optimizer.state.get(own, {}).items():
                 if value is not None:
-                    state[f"{name}:{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+                    value = value if isinstance(value, Tensor) else torch.tensor(value)
+                    state[f"{name}:{key}"] = spread(value, parameter) if value.ndim else value
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor], file: str) -> None:
@@ -123,4 +144,5 @@ class Player:
                     raise CheckpointError(
                         f"{file}: '{name}:{key}' has shape {tuple(value.shape)}, the parameter {tuple(parameter.shape)}"
                     )
+                by_name[name][key] = rows_for(value, parameter) if value.ndim else value
         self.optimizer.load_state_dict(current)

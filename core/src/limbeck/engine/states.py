@@ -9,12 +9,14 @@ from limbeck.engine.ema import EMA
 from limbeck.engine.optimizers import Player
 from limbeck.errors import CheckpointError
 from limbeck.interfaces import Objective
+from limbeck.sharding import gathered, is_spread, spread_state
 
 
 def gather(
     objective: Objective, players: Mapping[str, Player], waiting: Mapping[str, Mapping[str, Tensor]], ema: EMA | None
 ) -> dict[str, Mapping[str, Tensor]]:
-    """File name without suffix -> tensors. `waiting` are loaded optimizers whose phase has not come yet."""
+    """File name without suffix -> tensors, spread where their network is. `waiting` are loaded optimizers whose phase
+    has not come yet."""
     files: dict[str, Mapping[str, Tensor]] = {name: module.state_dict() for name, module in objective.roles().items()}
     files |= {f"optimizer-{name}": state for name, state in waiting.items()}
     files |= {f"optimizer-{name}": player.state_dict() for name, player in players.items()}
@@ -22,6 +24,18 @@ def gather(
         files |= {f"ema-{decay}": ema.state_dict(decay) for decay in ema.decays}
     own = objective.state_dict()
     return files | ({"objective": own} if own else {})
+
+
+def whole(files: Mapping[str, Mapping[str, Tensor]], *, keep: bool = True) -> dict[str, Mapping[str, Tensor]]:
+    """The same with nothing spread, on the CPU. Every process has to ask; those that do not `keep` get nothing."""
+    found: dict[str, Mapping[str, Tensor]] = {}
+    for stem, content in files.items():
+        if not any(is_spread(value) for value in content.values()):
+            found[stem] = content
+            continue
+        tensors = {name: gathered(value) for name, value in content.items()}
+        found[stem] = {name: value.cpu() for name, value in tensors.items()} if keep else {}
+    return found if keep else {}
 
 
 def give_back(checkpoint: Checkpoint, objective: Objective, ema: EMA | None) -> dict[str, dict[str, Tensor]]:
@@ -41,7 +55,7 @@ def give_back(checkpoint: Checkpoint, objective: Objective, ema: EMA | None) -> 
 
 def _load(module: nn.Module, tensors: Mapping[str, Tensor], file: str) -> None:
     try:
-        module.load_state_dict(dict(tensors))
+        module.load_state_dict(spread_state(tensors, module))
     except RuntimeError as error:
         detail = " ".join(str(error).split("\n")[1:3]).strip()
         raise CheckpointError(

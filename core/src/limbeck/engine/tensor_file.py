@@ -79,3 +79,9 @@ def read(path: Path) -> dict[str, Tensor]:
     for name, stored in aliases.items():
         tensors[name] = tensors[stored]
     return tensors
+
+
+def note(path: Path) -> dict[str, Any]:
+    """What stands beside the tensors: `note` of `pieces`."""
+    with safe_open(path, framework="pt", device="cpu") as file:
+        return json.loads((file.metadata() or {}).get("limbeck", "{}"))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from limbeck.engine.optimizers import Player, gradient_norm
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Source, Teacher, unwrap
 from limbeck.randomness import Rng
+from limbeck.sharding import is_sharded, is_spread, rest
 
 MOST_SKIPS = 50  # turns of one player skipped in a row before a run is given up
 
@@ -61,6 +62,7 @@ class Updates:
         self.accumulate: int = options.accumulate
         self.parts = place.world * self.accumulate
         self.rows = options.batch_size // self.parts
+        self.sharded = [m for m in (*self.roles.values(), *([teacher] if teacher else [])) if is_sharded(m)]
         self.players: dict[str, Player] = {}
         self.waiting: dict[str, dict[str, Tensor]] = {}  # loaded optimizers whose phase has not come yet
         followers: list[Any] = [unwrap(module) for module in (*self.roles.values(), *([teacher] if teacher else []))]
@@ -74,6 +76,12 @@ class Updates:
             module.at_step(index)
 
     def make(self, index: int, phase: Phase) -> Turn:
+        turn = self._make(index, phase)
+        for module in self.sharded:
+            rest(module)
+        return turn
+
+    def _make(self, index: int, phase: Phase) -> Turn:
         player = self.players.get(phase.name) or self._new_player(phase)
         if self.focused != (phase.name, phase.roles):
             self._focus(phase)
@@ -81,9 +89,11 @@ class Updates:
         scaler = self.place.scaler
         if scaler is not None:
             scaler.unscale_(player.optimizer)
+        if self.sharded:
+            self.place.average_gradients([p for p in player.parameters if not is_spread(p)])
         gradients = player.gradients()
         self._average_over_items(micros, gradients)
-        norm = gradient_norm(gradients) if gradients else torch.zeros((), device=self.place.device)
+        norm = player.norm(self.place)
         if not self._all_finite(micros, norm):
             return self._skip(index, phase, player, micros, norm)
         player.skips = 0
@@ -136,7 +146,7 @@ class Updates:
             elif self.accumulate > 1:
                 value = value / self.accumulate
             (place.scaler.scale(value) if place.scaler is not None else value).backward()
-        return Micro(rng, batch, Loss(loss.value.detach(), loss.terms, loss.count))
+        return Micro(rng, batch, replace(loss, value=loss.value.detach()))
 
     def _average_over_items(self, micros: list[Micro], gradients: list[Tensor]) -> None:
         """Losses that count items (tokens): from sums over micro-batches, which processes have averaged, to the mean
@@ -187,6 +197,9 @@ class Updates:
 
     def _diagnose(self, index: int, phase: Phase, player: Player, micros: list[Micro]) -> failures.Failure:
         """Which term, and how many samples have it by themselves: rows are drawn again, one by one, as they were."""
+        for micro in micros:
+            if micro.loss.explain is not None:
+                micro.loss.explain()
         micro, term = micros[-1], None
         for candidate in micros:
             term = failures.failing_term(candidate.loss)
@@ -206,6 +219,7 @@ class Updates:
             loss.value.backward()
             return not math.isfinite(float(gradient_norm(player.gradients())))
 
-        bad = failures.bad_rows(micro.batch, is_bad)
+        # a spread network is called by all processes or by none, and each looks for reasons of its own
+        bad = None if self.sharded else failures.bad_rows(micro.batch, is_bad)
         self.objective.bind(self.wrapped)
         return failures.Failure(index + 1, phase, name, value, bad, micro.batch)

@@ -9,7 +9,7 @@ from limbeck.report import HERE, compared, environment, panel_sections
 from limbeck.report.comparison import link
 from limbeck.report.pictures import frames
 from limbeck.report.reading import Record, read
-from limbeck.report.story import duration, equal_start, gap_closed, sentence, status_line, tiles
+from limbeck.report.story import duration, equal_start, sentence, status_line, tiles
 
 
 def write(tour: Any) -> Path:
@@ -60,7 +60,7 @@ def _stop(tour: Any, cell: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "modality": cell.modality, "name": cell.on, "objective": cell.objective, "status": cell.status,
         "reason": cell.reason, "sentence": "", "line": "", "pictures": [], "rest": [], "tiles": [], "panels": [],
-        "start": None, "closed": None,
+        "start": None, "title": cell.modality.capitalize() if len(cell.modality) > 2 else cell.modality.upper(),
     }  # fmt: skip
     if not (cell.folder / "recipe.yaml").is_file():
         return found
@@ -72,7 +72,7 @@ def _stop(tour: Any, cell: Any) -> dict[str, Any]:
     pictures, rest = side_by_side(record)
     return found | {
         "sentence": sentence(record), "line": status_line(record), "tiles": tiles(record), "panels": shown,
-        "pictures": pictures, "rest": rest, "start": equal_start(record), "closed": gap_closed(record),
+        "pictures": pictures, "rest": rest, "start": equal_start(record),
     }  # fmt: skip
 
 

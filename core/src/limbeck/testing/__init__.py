@@ -3,6 +3,7 @@
 - `GaussianTeacher`, `GaussianMixtureTeacher`, `MarkovChainTeacher`: teachers whose every quantity has a closed form;
 - `GaussianPredictor`, `GaussianGenerator`: the trainable side of the first, a critic and a student that can be exactly
   right;
+- `AR1`, `CausalToy`, `CausalNetwork`: a sequence of frames in closed form, and causal generators with a cache;
 - `FixedDraws`, `gauss_hermite_batch`: turn a Monte Carlo loss into an exact expectation;
 - `TeacherConformance` and its relatives, `check`: the contract, for a plugin's own tests.
 """
@@ -11,6 +12,10 @@ from importlib import import_module
 from typing import Any
 
 _LAZY = {
+    "AR1": "causal",
+    "CausalNetwork": "causal",
+    "CausalToy": "causal",
+    "ar1_covariance": "causal",
     "CHECKS": "conformance",
     "DataConformance": "conformance",
     "FixedDraws": "draws",

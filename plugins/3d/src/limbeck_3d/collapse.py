@@ -3,7 +3,9 @@
 import warnings
 from typing import Any
 
+from limbeck.errors import RecipeError
 from limbeck.interfaces import unwrap
+from limbeck.sharding import is_sharded
 from limbeck_3d.meshing import SceneCollapsed, state_of
 from limbeck_3d.scene_options import CollapseOptions
 from limbeck_3d.scenes import FieldScene
@@ -21,6 +23,11 @@ class Collapse:
 
     def run_started(self, built: Any) -> None:
         scene = unwrap(built.generator)
+        if is_sharded(scene):
+            raise RecipeError(
+                "callbacks: 'collapse' looks at the scene in the main process, which holds a part of it under "
+                "train.parallel: fully_shard. Use train.parallel: ddp, or drop the callback"
+            )
         self.scene = scene if isinstance(scene, FieldScene) else None
 
     def step_ended(self, step: int) -> None:

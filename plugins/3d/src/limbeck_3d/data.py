@@ -6,6 +6,7 @@ hide in front of one. Colours and backgrounds are put on when a row is asked for
 part of a scene and its coverage, in 8 bits.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -194,9 +195,13 @@ class Prompt(Data):
     `mesh()` is the true mesh, None when the prompt describes none that could be built; rows then have no x0. The split
     `held_out` and `conditions` are evenly spaced cameras in front of grey; the split `train` random ones in front of
     random backgrounds.
+
+    A teacher that reads prompts (`teacher.encode`: a pipeline's) gets what it makes of every row's caption beside the
+    tokens and the camera.
     """
 
     Options = PromptOptions
+    reader: Callable[[Sequence[str]], Any] | None = None
 
     def __init__(self, **options: Any):
         self.options = PromptOptions(**options)
@@ -216,8 +221,31 @@ class Prompt(Data):
     def __len__(self) -> int:
         return VIEWS
 
+    def meet(self, teacher: Any) -> None:
+        self.reader = getattr(teacher, "encode", None)
+
+    def captions(self, cond: Conditions) -> list[str]:
+        """What every row shows, in words: "red torus, front view"."""
+        if not self.options.caption:
+            return captions.decode(cond["text"])
+        views = [captions.WORDS[view] for view in cond["text"][:, 0].tolist()]
+        return [f"{self.options.caption}, {view} view" if view else self.options.caption for view in views]
+
+    def told(self, cond: Conditions) -> Conditions:
+        """`cond` with what the teacher reads of its captions, if it reads any."""
+        if self.reader is None:
+            return cond
+        read = self.reader(self.captions(cond))
+        if not isinstance(read, Conditions):
+            raise LimbeckError(
+                "a scene is described in words, and this teacher knows classes only. Use a pipeline with a text encoder"
+            )
+        return Conditions({**cond, **read.to(cond["text"].device)})
+
     def mesh(self) -> Any:
         """The true, coloured trimesh of the prompt, or None."""
+        if self.options.caption:
+            return None
         solid = solids.parse(self.prompt)
         return None if solid is None else solids.build(solid)
 
@@ -227,15 +255,18 @@ class Prompt(Data):
         if self._images is None and (mesh := self.mesh()) is not None:
             seen = rasterise(solids.surface(mesh, self.prompt), self.cameras, self.options.size)
             self._images = over(seen.colour, seen.alpha, self.backgrounds)
-        return Batch(x0=None if self._images is None else self._images[rows], cond=cond).to(indices.device)
+        x0 = None if self._images is None else self._images[rows]
+        return Batch(x0=x0, cond=self.told(cond)).to(indices.device)
 
     def split(self, name: Literal["train", "held_out"]) -> "Prompt":
-        return Prompt(**{**self.options.model_dump(), "split": name})
+        other = Prompt(**{**self.options.model_dump(), "split": name})
+        other.reader = self.reader
+        return other
 
     def conditions(self, count: int, rng: Rng) -> Conditions:
         """Evenly spaced cameras in front of grey: the same for everyone, whatever the seed."""
         cameras = orbit_cameras(count, self.options)
-        return conditions_of(self.tokens, cameras, torch.zeros(count, 3), self.options.view_words)
+        return self.told(conditions_of(self.tokens, cameras, torch.zeros(count, 3), self.options.view_words))
 
 
 class RandomCameras(Source):
@@ -254,13 +285,13 @@ class RandomCameras(Source):
                 "Use data: {use: 3d/prompt, prompt: 'a red torus'}"
             )
         self.options = CameraOptions(**options)
-        self.tokens = data.tokens
+        self.data = data
 
     def batch(self, size: int, rng: Rng) -> Batch:
         cameras = random_cameras(rng, size, self.options)
         background = 2 * rng.uniform("background", (size, 3)) - 1
-        tokens = self.tokens.to(rng.device)
-        return Batch(cond=conditions_of(tokens, cameras, background, self.options.view_words))
+        tokens = self.data.tokens.to(rng.device)
+        return Batch(cond=self.data.told(conditions_of(tokens, cameras, background, self.options.view_words)))
 
 
 __all__ = [

@@ -46,6 +46,11 @@ class PromptOptions(CameraOptions):
     """One prompt, seen from everywhere."""
 
     prompt: str = Field("a red torus", description="what to make")
+    caption: str = Field(
+        "",
+        description="any text, told to a teacher that reads prompts (image/diffusers) instead of `prompt`, which then "
+        "means nothing; views are added to it",
+    )
     size: Literal[16, 32, 64] = Field(32, description="pixels per side")
     split: Literal["train", "held_out"] = Field("train", description="which cameras")
 

@@ -1,1 +1,3 @@
 """Limbeck for audio."""
+
+__version__ = "0.1.0"

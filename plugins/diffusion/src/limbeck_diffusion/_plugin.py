@@ -1,11 +1,13 @@
 """Manifest of limbeck-diffusion. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component, Needs, hookimpl
+from limbeck_diffusion._pipelines_manifest import PIPELINES
 
 LIMBECK_API = 1
 
 _OPTIONS = "limbeck_diffusion.options"
 _TOKEN_OPTIONS = "limbeck_diffusion.token_options"
+_CLIP_OPTIONS = "limbeck_diffusion.clip_options"
 _PACKAGE = "limbeck_diffusion"
 
 _PRETRAINING = Needs(generator={"gaussian", "denoiser"}, data={"samples"})
@@ -43,6 +45,21 @@ _OBJECTIVES = [
     ),
     Component(
         "objective",
+        "diffusion_forcing",
+        f"{_PACKAGE}.diffusion_forcing:DiffusionForcing",
+        summary="denoising with a level of noise for every frame; trains causal networks",
+        options=f"{_CLIP_OPTIONS}:DiffusionForcingOptions",
+        needs=Needs(generator={"gaussian", "denoiser", "frame_time"}, data={"samples"}),
+        reference="Chen et al. 2024 (Diffusion Forcing)",
+        details={
+            "family": "pretraining",
+            "formula": "mean_f w(t_f) || x0_hat_f(xt, t) - x0_f ||^2, t_f independent",
+            "cost": "1 network evaluation per step",
+            "fails": "clean pasts are rare among random levels (clean_context); its own errors it never sees",
+        },
+    ),
+    Component(
+        "objective",
         "consistency",
         f"{_PACKAGE}.trajectory:Consistency",
         summary="neighbouring states of one trajectory must map to the same sample; with a teacher or from data alone",
@@ -58,6 +75,21 @@ _OBJECTIVES = [
     ),
     Component(
         "objective",
+        "comospeech",
+        f"{_PACKAGE}.comospeech:CoMoSpeech",
+        summary="consistency distillation on 50 noise levels with the teacher's Euler step and an EMA target",
+        options=f"{_OPTIONS}:CoMoSpeechOptions",
+        needs=Needs(generator={"gaussian", "denoiser", "sampling"}),
+        reference="Ye et al. 2023 (CoMoSpeech)",
+        details={
+            "family": "trajectory",
+            "formula": "|| x0_hat(xt, t) - sg x0_hat_target(xs, s) ||^2, xs = the teacher's Euler step from xt",
+            "cost": "2 student and 1 teacher evaluations per step",
+            "fails": "the Euler step's error adds up over the levels: samples are softer than the teacher's",
+        },
+    ),
+    Component(
+        "objective",
         "dmd2",
         f"{_PACKAGE}.score_difference:DMD2",
         summary="match the student's distribution to the teacher's with a critic trained on the student's samples",
@@ -69,6 +101,21 @@ _OBJECTIVES = [
             "formula": "descend D_fake(xt, t) - D_teacher(xt, t), x0 predictions (or token laws) at noised samples",
             "cost": "per step: 1 student, 1 teacher, 1 critic evaluation; critic_updates times 1 student and 1 critic",
             "fails": "mode-seeking: recall falls when the critic lags; raise critic_updates or its learning rate",
+        },
+    ),
+    Component(
+        "objective",
+        "self_forcing",
+        f"{_PACKAGE}.self_forcing:SelfForcing",
+        summary="dmd2 on clips that a causal student rolled out chunk by chunk, as it will when it streams",
+        options=f"{_CLIP_OPTIONS}:SelfForcingOptions",
+        needs=Needs(generator={"gaussian", "denoiser", "cache"}, teacher={"gaussian", "denoiser"}),
+        reference="Huang et al. 2025 (Self-Forcing)",
+        details={
+            "family": "distribution",
+            "formula": "descend D_fake(xt, t) - D_teacher(xt, t) on whole clips of the student's own chunked rollout",
+            "cost": "as dmd2, with (exit + 1) student evaluations of every frame per rollout instead of one",
+            "fails": "from a student that cannot roll out at all: start it with diffusion_forcing",
         },
     ),
     *(
@@ -231,6 +278,41 @@ _SAMPLERS = [
     )
 ]
 
+_CLIP_SAMPLERS = [
+    Component(
+        "sampler",
+        name,
+        f"{_PACKAGE}.streaming:{cls}",
+        summary=summary,
+        options=f"{_CLIP_OPTIONS}:{options}",
+        can=can,
+        reference=reference,
+        details={"evaluations": evaluations, "order": order},
+    )
+    for name, cls, options, can, summary, reference, evaluations, order in (
+        (
+            "streaming",
+            "Streaming",
+            "StreamingOptions",
+            {"cache"},
+            "chunk by chunk behind a cache, as long as one likes",
+            "Huang et al. 2025 (Self-Forcing)",
+            "n + 1 per frame",
+            "-",
+        ),
+        (
+            "diffusion_forcing",
+            "DiffusionForcingSampler",
+            "DiffusionForcingSamplerOptions",
+            {"frame_time"},
+            "a level of noise per frame that falls at its own pace: whole clip, pyramid, one by one",
+            "Chen et al. 2024 (Diffusion Forcing)",
+            "n + floor(uncertainty (chunks - 1))",
+            "1",
+        ),
+    )
+]
+
 _TOKEN_SAMPLERS = [
     Component(
         "sampler",
@@ -275,4 +357,4 @@ _TOKEN_SAMPLERS.append(
 
 @hookimpl
 def components():
-    return [*_OBJECTIVES, *_SOURCES, *_SAMPLERS, *_TOKEN_SAMPLERS]
+    return [*_OBJECTIVES, *_SOURCES, *_SAMPLERS, *_CLIP_SAMPLERS, *_TOKEN_SAMPLERS, *PIPELINES]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.categorical import CategoricalProcess, MaskedProcess
+from limbeck.chunks import chunk_size
 from limbeck.interfaces import Batch, Teacher
 from limbeck.processes import EDM, GaussianProcess, align, time_grid
 from limbeck.randomness import Rng
@@ -17,16 +18,25 @@ from limbeck_diffusion.distances import distance, l2
 from limbeck_diffusion.masked_pretraining import corrupt, learned_tokens
 from limbeck_diffusion.options import ConsistencyOptions
 from limbeck_diffusion.samplers import STEPS, Predict, asker
-from limbeck_diffusion.times import draw_time, grid_index, index_probabilities
+from limbeck_diffusion.times import Count, draw_time, grid_index, index_probabilities, level_count, to_frames
 from limbeck_diffusion.token_divergences import DIVERGENCES, Divergence, log_probabilities
 
 # --- formulas --------------------------------------------------------------------------------------------------------
 
 
 def consistency_pair(
-    student: Predict, target: Predict, xt: Tensor, t: Tensor, xs: Tensor, s: Tensor
+    student: Predict,
+    target: Predict,
+    xt: Tensor,
+    t: Tensor,
+    xs: Tensor,
+    s: Tensor,
+    *,
+    boundary: float = 0.0,
+    ends: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The two ends that are to agree: f_student(x_t, t) and sg f_target(x_s, s), which is x_s itself where s = 0.
+    """The two ends that are to agree: f_student(x_t, t) and sg f_target(x_s, s), which is x_s itself where s has come
+    down to the `boundary` (t = 0; or a smallest time, where it is `ends`, x_s / alpha_s).
 
     Song et al. 2023, Eq. 7 (distillation) and Eq. 10 (training).
 
@@ -39,9 +49,10 @@ def consistency_pair(
     """
     prediction = student(xt, t)
     with torch.no_grad():
-        landed = s == 0
-        end = target(xs, torch.where(landed, t, s))  # networks are not asked at t = 0: those rows are replaced
-        end = torch.where(align(landed, xs), xs, end)
+        landed = s <= boundary
+        # networks are not asked there, those rows are replaced; but a frame is context, and told of at its own time
+        end = target(xs, s if s.ndim == 2 else torch.where(landed, t, s))
+        end = torch.where(align(landed, xs), xs if ends is None else ends, end)
     return prediction, end
 
 
@@ -125,13 +136,23 @@ class GaussianKernel:
         self.process, self.teacher, self.options = process, teacher, o
         spacing = o.spacing or ("karras" if isinstance(process, EDM) else "uniform")
         self.grid = time_grid(process, o.nodes, spacing, sigma_range=_sigma_range(process))
+        if o.boundary == "sigma_min":
+            if spacing == "uniform":
+                raise ValueError(
+                    f"boundary: sigma_min is the last noise level of a grid, and on {process} the grid is uniform in "
+                    "t. Add spacing: karras or log_snr"
+                )
+            self.grid = self.grid[:-1]
+        self.boundary = float(self.grid[-1])
+        steps = len(self.grid) - 1
         if o.index == "uniform":
-            self.chances = torch.full((o.nodes,), 1 / o.nodes, dtype=torch.float64)
+            self.chances = torch.full((steps,), 1 / steps, dtype=torch.float64)
         else:
             self.chances = index_probabilities(process, self.grid, o.time_mean, o.time_std)
         self.distance = distance(o.distance, o.huber_c)
 
     def check(self, spec: Any) -> None:
+        self.chunk = chunk_size(spec, spec.space.event[0], None) if self.options.levels == "chunk" else 1
         if getattr(spec, "prediction", None) == "x0":
             raise ValueError(_BOUNDARY.format("it predicts x0 directly"))
 
@@ -155,8 +176,8 @@ class GaussianKernel:
             xt = batch.xt
             t, s = self._below(batch.t, rng.step)
         elif batch.x0 is not None:
-            t, s = self._times(rng, len(batch.x0))
-            t, s = t.to(batch.x0.device), s.to(batch.x0.device)
+            count = level_count(batch.x0, o.levels, self.chunk)
+            t, s = (to_frames(time.to(batch.x0.device), batch.x0) for time in self._times(rng, count))
             eps = rng.normal("eps", batch.x0.shape, batch.x0.dtype).to(batch.x0.device)
             xt = self.process.add_noise(batch.x0, eps, t)
         else:
@@ -172,7 +193,7 @@ class GaussianKernel:
                 xs = self.process.add_noise(batch.x0, eps, s)
         return xt, t, xs, s
 
-    def _times(self, rng: Rng, count: int) -> tuple[Tensor, Tensor]:
+    def _times(self, rng: Rng, count: Count) -> tuple[Tensor, Tensor]:
         o = self.options
         if o.schedule == "grid":
             i = grid_index(rng, count, self.chances)
@@ -192,8 +213,11 @@ class GaussianKernel:
         return asker(network, cond)
 
     def apart(self, student: Predict, target: Predict, states: States, batch: Batch) -> Apart:
-        prediction, end = consistency_pair(student, target, *states)
-        return Apart(self.distance(prediction, end), l2(prediction.detach(), end))
+        _, _, xs, s = states
+        ends = xs if self.boundary == 0 else xs / self.process.at(s, xs).alpha_t
+        prediction, end = consistency_pair(student, target, *states, boundary=self.boundary, ends=ends)
+        seen = {"mask": batch.loss_mask, "padding": self.options.padding}
+        return Apart(self.distance(prediction, end, **seen), l2(prediction.detach(), end, **seen))
 
 
 class TokenKernel:
@@ -214,7 +238,7 @@ class TokenKernel:
     def check(self, spec: Any) -> None:
         """Options that speak of continuous noise must be left alone."""
         o = self.options
-        for name in ("schedule", "index", "spacing", "distance", "huber_c", "solver"):
+        for name in ("schedule", "index", "spacing", "distance", "huber_c", "solver", "boundary", "padding", "levels"):
             given, usual = getattr(o, name), type(o).model_fields[name].default
             if given != usual:
                 raise ValueError(

@@ -30,17 +30,19 @@ def score_difference(real: Tensor, fake: Tensor) -> Tensor:
     return (fake - real).detach()
 
 
-def dmd_normaliser(x0: Tensor, real: Tensor, floor: float = 1e-6) -> Tensor:
-    r"""1 / mean_event |x0 - D_p|, one value per sample, Yin et al. 2024 (DMD), Eq. 8, as in DMD2's code.
+def dmd_normaliser(x0: Tensor, real: Tensor, floor: float = 1e-6, *, per_frame: bool = False) -> Tensor:
+    r"""1 / mean_event |x0 - D_p|, one value per sample, Yin et al. 2024 (DMD), Eq. 8, as in DMD2's code; or one per
+    frame of a clip (B, F, ...), so that a frame that is far off does not silence the others.
 
     Computed in float32 or better and detached; `floor` keeps 0/0 finite when the sample equals the prediction.
 
     Returns:
-        (B, 1, ..., 1), broadcasts against (B, *event).
+        (B, 1, ..., 1) or (B, F, 1, ..., 1), broadcasts against (B, *event).
     """
     dtype = torch.promote_types(x0.dtype, torch.float32)
     distance = (x0.detach().to(dtype) - real.detach().to(dtype)).abs()
-    return 1 / (distance.mean(dim=tuple(range(1, x0.ndim)), keepdim=True) + floor)
+    axes = tuple(range(2 if per_frame else 1, x0.ndim))
+    return 1 / ((distance.mean(dim=axes, keepdim=True) if axes else distance) + floor)
 
 
 def field_weight(process: GaussianProcess, t: Tensor, kind: FieldWeight) -> Tensor:

@@ -6,6 +6,8 @@ differ only in which levels are compared, `_field`.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from limbeck.randomness import Rng
 from limbeck.scheduled import value_at
 from limbeck_diffusion.distribution import field_weight, weighted
 from limbeck_diffusion.fields import FieldObjective, range_at
-from limbeck_diffusion.kernels import check_finite
+from limbeck_diffusion.kernels import checked
 from limbeck_diffusion.options import ISMOptions
 from limbeck_diffusion.times import uniform_time
 
@@ -60,10 +62,11 @@ class ISM(FieldObjective):
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
         sample = self._produce(phase, batch, rng, grad="last")
         with torch.no_grad():
-            field = self._field(sample.at.detach(), batch.cond, rng)
-        return self._moved(sample, field, batch, rng, sample.at[0].numel())
+            field, explain = self._field(sample.at.detach(), batch.cond, rng)
+        return replace(self._moved(sample, field, batch, rng, sample.at[0].numel()), explain=explain)
 
-    def _field(self, x: Tensor, cond: Any, rng: Rng) -> Tensor:
+    def _field(self, x: Tensor, cond: Any, rng: Rng) -> tuple[Tensor, Callable[[], None] | None]:
+        """The field, and what to ask when it is not finite."""
         options: Any = self.options
         process, interval = self.process, value_at(options.interval, rng.step) * self.process.t_max
         low, high = range_at(options.t_range, rng.step)
@@ -74,10 +77,14 @@ class ISM(FieldObjective):
         xs = self._inverted(x, s, cond, steps)
         eps_s = self._unconditional(xs, s, cond)
         xt = noise_along(process, xs, s, t, eps_s)
-        eps_t = process.convert(self._guided(xt, t, cond), "x0", "eps", xt, t)
+        prediction: Prediction = self.teacher(xt, t, cond)
+        explain = checked(self.teacher, prediction, t)
+        assert prediction.x0_hat is not None
+        eps_t = process.convert(prediction.x0_hat, "x0", "eps", xt, t)
         # w(t) = field_weight sigma_t / alpha_t: `field_weight` multiplies differences of x0 predictions
         c = process.coefficients(t)
-        return weighted(eps_t - eps_s, field_weight(process, t, options.weight) * c.sigma_t / c.alpha_t)
+        scale = field_weight(process, t, options.weight) * c.sigma_t / c.alpha_t
+        return weighted(eps_t - eps_s, scale), explain
 
     def _inverted(self, x: Tensor, s: Tensor, cond: Any, steps: int) -> Tensor:
         """x_s, from the sample at level 0 through s / steps, 2 s / steps, ... The first step asks nobody: at level 0
@@ -94,15 +101,9 @@ class ISM(FieldObjective):
         """eps_hat of the teacher without its condition, (B, *event)."""
         teacher = unguided(self.teacher)
         prediction = teacher(xt, t, teacher.null(cond))
-        check_finite(teacher, prediction, t)
+        checked(teacher, prediction, t)  # what is not asked at once shows in what the teacher is asked next
         assert prediction.x0_hat is not None
         return self.process.convert(prediction.x0_hat, "x0", "eps", xt, t)
-
-    def _guided(self, xt: Tensor, t: Tensor, cond: Any) -> Tensor:
-        prediction: Prediction = self.teacher(xt, t, cond)
-        check_finite(self.teacher, prediction, t)
-        assert prediction.x0_hat is not None
-        return prediction.x0_hat
 
 
 __all__ = ["ISM", "noise_along"]

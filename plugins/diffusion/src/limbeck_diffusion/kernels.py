@@ -4,6 +4,7 @@ The objective is the same everywhere; a kernel is chosen by the teacher's proces
 V vocabulary.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -54,11 +55,13 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True)
 class GaussianKernel:
-    """field = f(t) (D_q - D_p), see `field_weight`; `normalise` divides by the mean of |x0 - D_p| (DMD, Eq. 8)."""
+    """field = f(t) (D_q - D_p), see `field_weight`; `normalise` divides by the mean of |x0 - D_p| (DMD, Eq. 8) over the
+    event, or over each frame."""
 
     process: GaussianProcess
     weight: FieldWeight = "x0"
     normalise: bool = False
+    per_frame: bool = False
     critic_loss: ErrorKind = "velocity"
 
     def noised(self, x0: Tensor, rng: Rng, t_range: tuple[float, float], prefix: str = "") -> Noised:
@@ -73,7 +76,7 @@ class GaussianKernel:
         field = score_difference(target, x0.to(dtype) if fake is None else _x0_of(fake).to(dtype))
         if self.weight != "x0":
             field = weighted(field, field_weight(self.process, noised.t, self.weight))
-        return field * dmd_normaliser(x0, target).to(dtype) if self.normalise else field
+        return field * dmd_normaliser(x0, target, per_frame=self.per_frame).to(dtype) if self.normalise else field
 
     def critic_error(self, prediction: Prediction, x0: Tensor, noised: Noised) -> Tensor:
         error = (_x0_of(prediction) - x0).square().flatten(1).mean(1)
@@ -149,6 +152,18 @@ def check_finite(teacher: Any, prediction: Prediction, t: Tensor) -> None:
         f"{len(bad)} samples, the first at t = {times}. Check its weights; load it in float32 if it runs in half "
         "precision; keep away from pure noise (t_range) if it predicts eps"
     )
+
+
+def checked(teacher: Any, prediction: Prediction, t: Tensor) -> Callable[[], None] | None:
+    """`check_finite`, at once on a CPU. Elsewhere every step would wait for the answer: it is returned instead, as the
+    `explain` of a loss, for when there is something to explain.
+
+    Raises:
+        LimbeckError
+    """
+    if t.device.type == "cpu":
+        return check_finite(teacher, prediction, t)
+    return lambda: check_finite(teacher, prediction, t)
 
 
 def _x0_of(prediction: Prediction) -> Tensor:

@@ -164,6 +164,11 @@ class ConsistencyOptions(Options):
     schedule: Literal["grid", "ratio"] = Field(
         "grid", description="(t, s) neighbours on a grid, or t from a law and s at a ratio of it that tends to 1 (ECT)"
     )
+    levels: Literal["clip", "frame", "chunk"] = Field(
+        "clip",
+        description="clips: what has a time of its own, the clip, each frame, or each of the generator's chunks (a "
+        "start for causal students)",
+    )
     nodes: int = Field(18, ge=1, description="grid: number of steps from t_max to 0")
     spacing: Spacing | None = Field(None, description="grid: as for samplers; None: karras on EDM, uniform elsewhere")
     index: Literal["uniform", "log_normal"] = Field(
@@ -188,12 +193,55 @@ class ConsistencyOptions(Options):
     )
     weight: Literal["none", "inverse_step"] = Field("none", description="1, or 1 / (t - s) as in iCT and ECT")
     target_decay: float = Field(0.0, ge=0, lt=1, description="EMA decay of the target network; 0 is a stop-gradient")
+    boundary: Literal["zero", "sigma_min"] = Field(
+        "zero",
+        description="grid: where trajectories end, t = 0 or the last noise level above it, whose states are the answer "
+        "there (Song et al. 2023, CoMoSpeech)",
+    )
+    padding: Literal["excluded", "counted"] = Field(
+        "excluded",
+        description="with a loss_mask: the mean is over what the mask holds, or over all elements, masked ones as 0",
+    )
     sampling_steps: int = Field(1, ge=1, description="calls when the student is sampled")
 
+    @model_validator(mode="after")
+    def _ends_on_a_grid(self) -> Self:
+        if self.boundary == "sigma_min":
+            if self.schedule != "grid" or self.spacing == "uniform":
+                raise ValueError(
+                    "boundary: sigma_min is the last noise level of a grid; it goes with schedule: grid and spacing "
+                    f"karras or log_snr; got schedule: {self.schedule}, spacing: {self.spacing}"
+                )
+            if self.nodes < 2:
+                raise ValueError("boundary: sigma_min leaves nodes - 1 steps; nodes must be 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _one_step_each(self) -> Self:
+        if self.levels != "clip" and self.weight == "inverse_step":
+            raise ValueError(
+                f"weight: inverse_step is of one step per sample, and levels: {self.levels} has one per frame"
+            )
+        return self
+
     def needs(self) -> Needs:
+        timed = set() if self.levels == "clip" else {"gaussian", "frame_time"}
         if self.mode == "training":
-            return Needs(data={"samples"})
-        return Needs(teacher={"denoiser"})  # on the generator's process
+            return Needs(generator=timed, data={"samples"})
+        return Needs(generator=timed, teacher={"denoiser", *timed})  # on the generator's process
+
+
+class CoMoSpeechOptions(ConsistencyOptions):
+    """Consistency distillation as CoMoSpeech has it: 50 noise levels, the teacher's Euler step."""
+
+    solver: Literal["euler", "heun", "ddim"] = Field(
+        "ddim", description="the teacher's step from t to s; ddim is Euler's in sigma/alpha, on EDM the same as euler"
+    )
+    nodes: int = Field(50, ge=2, description="noise levels of the grid, sigma_min to sigma_max")
+    spacing: Spacing | None = Field("karras", description="of the levels; karras has exponent 7")
+    distance: Distance = Field("l2", description="distance of prediction and target, mean over the event")
+    target_decay: float = Field(0.95, ge=0, lt=1, description="EMA decay of the target network; 0 is a stop-gradient")
+    boundary: Literal["zero", "sigma_min"] = Field("sigma_min", description="where trajectories end")
 
 
 class ODEPairsOptions(Options):
@@ -302,6 +350,9 @@ class DMD2Options(CriticOptions):
     reduction: Literal["mean", "sum"] = Field("mean", description="of the field over a sample's elements")
     normalise: bool = Field(
         True, description="divide by the mean distance of sample and teacher prediction (DMD Eq. 8); not on tokens"
+    )
+    normalise_by: Literal["sample", "frame"] = Field(
+        "sample", description="that mean is over the whole sample, or over each frame of a clip (axis 1)"
     )
     critic_updates: int = Field(5, ge=1, description="critic turns per generator turn")
     critic_loss: ErrorKind = Field("velocity", description="the prediction whose squared error trains the critic")

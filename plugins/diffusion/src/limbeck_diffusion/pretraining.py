@@ -1,4 +1,4 @@
-"""Pretraining: teachers are trained by the same engine as students. Neither objective needs a teacher."""
+"""Pretraining: teachers are trained by the same engine as students. No objective here needs a teacher."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,11 +29,11 @@ def drop_condition(predictor: Predictor, cond: Any, chance: float, rng: Rng) -> 
     return conditions.where(dropped, predictor.null(cond), cond)
 
 
-class _Regression(Objective):
+class Regression(Objective):
     """One role, one phase: E || x0_hat(x_t, t) - x0 ||^2 under a law of t and a weight."""
 
     needs = Needs(generator={"gaussian", "denoiser"}, data={"samples"})
-    options: FlowMatchingOptions | DenoisingOptions
+    options: Any
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         spec = unwrap(generator)
@@ -47,7 +47,13 @@ class _Regression(Objective):
     def sampling(self) -> dict[str, Any]:
         return {"use": "heun", "steps": 18}
 
+    def times(self, x0: Tensor, rng: Rng) -> Tensor:
+        """(B,), or (B, F) with a time per frame. Draws: t."""
+        o = self.options
+        return draw_time(self.process, rng, len(x0), o.time, o.time_mean, o.time_std, o.t_range)
+
     def weight(self, t: Tensor) -> Tensor:
+        """w(t), the shape of t."""
         raise NotImplementedError
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
@@ -58,7 +64,7 @@ class _Regression(Objective):
             )
         network = self.network("generator", phase)
         x0 = batch.x0
-        t = draw_time(self.process, rng, len(x0), o.time, o.time_mean, o.time_std, o.t_range).to(x0.device)
+        t = self.times(x0, rng).to(x0.device)
         if batch.noise is None:
             eps = rng.normal("eps", x0.shape, x0.dtype).to(x0.device)
         else:  # stored pairs: their coupling is what reflow learns from
@@ -69,7 +75,7 @@ class _Regression(Objective):
         return Loss(loss, {"x0_error": average(weighted_error(x0_hat, x0, torch.ones_like(t)), batch.weight).detach()})
 
 
-class FlowMatching(_Regression):
+class FlowMatching(Regression):
     """|| velocity_hat - velocity ||^2, Lipman et al. 2023; on stored pairs, rectified flow's reflow (Liu et al. 2023).
 
     Draws: t, eps, dropout.
@@ -81,7 +87,7 @@ class FlowMatching(_Regression):
         return error_weight(self.process, t, "velocity")
 
 
-class Denoising(_Regression):
+class Denoising(Regression):
     """Denoising score matching with the error of x0, eps, v, velocity, or EDM's weight (Karras et al. 2022, Eq. 2).
 
     Draws: t, eps, dropout.

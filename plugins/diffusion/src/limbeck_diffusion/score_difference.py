@@ -7,6 +7,7 @@ the unconditional teacher (CSD).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from limbeck.randomness import Rng
 from limbeck_diffusion.discriminator import FeatureHead
 from limbeck_diffusion.distribution import discriminator_loss, non_saturating_loss
 from limbeck_diffusion.fields import FieldObjective, range_at
-from limbeck_diffusion.kernels import Noised, check_finite, kernel_of
+from limbeck_diffusion.kernels import Noised, checked, kernel_of
 from limbeck_diffusion.options import CSDOptions, DMD2Options, SDSOptions, VSDOptions
 
 
@@ -68,7 +69,11 @@ class ScoreDifference(FieldObjective):
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         options: Any = self.options
         super().setup(generator, teacher, **named)
-        gaussian = {"weight": options.weight, "normalise": self._option("normalise", False)}
+        gaussian = {
+            "weight": options.weight,
+            "normalise": self._option("normalise", False),
+            "per_frame": self._option("normalise_by", "sample") == "frame",
+        }
         categorical = {}
         if self._subtracted == "critic":
             gaussian["critic_loss"] = options.critic_loss
@@ -114,16 +119,17 @@ class ScoreDifference(FieldObjective):
         with torch.no_grad():
             noised = self.kernel.noised(sample.value.detach(), rng, range_at(self.options.t_range, rng.step))
             real, fake = self._compared(noised, batch.cond, critic)
-            check_finite(self.teacher, real, noised.t)
+            explain = checked(self.teacher, real, noised.t)
             field = self.kernel.field(sample, noised, real, fake)
         moved = self._moved(sample, field, batch, rng, self.kernel.count(sample.at))
         weight = self._option("gan_weight", 0.0)
         if not weight:
-            return moved
+            return replace(moved, explain=explain)
         judged = self.kernel.noised(sample.at, rng, (0.0, 1.0), "gan_")
         logits = critic(judged.xt, judged.t, batch.cond, judge=True)  # type: ignore[misc]
         adversarial = average(non_saturating_loss(logits), batch.weight)
-        return Loss(moved.value + weight * adversarial, {**moved.terms, "adversarial": adversarial.detach()})
+        terms = {**moved.terms, "adversarial": adversarial.detach()}
+        return Loss(moved.value + weight * adversarial, terms, explain=explain)
 
     def _compared(self, noised: Noised, cond: Any, critic: Any) -> tuple[Prediction, Prediction | None]:
         """What the teacher predicts, and what stands for the student's law (None: the injected noise)."""

@@ -4,7 +4,6 @@ teacher find out.
 Letters: B batch, L sequence, V vocabulary, m sub-steps.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from limbeck.categorical import MaskedProcess, draw
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher, unwrap
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
+from limbeck.sharding import plain_copy, whole
 from limbeck_diffusion.masked_pretraining import corrupt, masked_process
 from limbeck_diffusion.times import stratified_time
 from limbeck_diffusion.token_divergences import DIVERGENCES, log_probabilities, token_loss
@@ -160,7 +160,7 @@ class SDTT(Objective):
 
     def _copy(self, module: nn.Module | None = None) -> nn.Module:
         """A frozen copy of a network (the student), in evaluation mode."""
-        return copy.deepcopy(self._bare["generator"] if module is None else module).eval().requires_grad_(False)
+        return plain_copy(self._bare["generator"] if module is None else module).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {"round": torch.tensor(self.round), "averaged_until": torch.tensor(self._averaged_until)}
@@ -182,14 +182,15 @@ class SDTT(Objective):
 @torch.no_grad()
 def follow(average: nn.Module, online: nn.Module, decay: float) -> None:
     """One update of a moving average of parameters; buffers are copied."""
-    source = dict(online.named_parameters()) | dict(online.named_buffers())
-    for value in source.values():
-        average.to(value.device)
-        break
-    for name, buffer in average.named_buffers():
-        buffer.copy_(source[name])
-    for name, parameter in average.named_parameters():
-        parameter.lerp_(source[name].to(parameter.dtype), 1 - decay)
+    with whole(online):
+        source = dict(online.named_parameters()) | dict(online.named_buffers())
+        for value in source.values():
+            average.to(value.device)
+            break
+        for name, buffer in average.named_buffers():
+            buffer.copy_(source[name])
+        for name, parameter in average.named_parameters():
+            parameter.lerp_(source[name].to(parameter.dtype), 1 - decay)
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

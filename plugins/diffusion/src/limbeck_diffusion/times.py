@@ -1,6 +1,7 @@
 """Laws of the training time t, drawn by name so that a quadrature can take the place of the draw.
 
-All return (B,) in (0, t_max]. A process with `shift` (rectified flow) shifts the laws in t; that of sigma is absolute.
+All return times in (0, t_max]: (B,) for a `count` B, (B, F) for (B, F), one per frame. A process with `shift`
+(rectified flow) shifts the laws in t; that of sigma is absolute.
 """
 
 import math
@@ -11,23 +12,40 @@ from torch import Tensor
 from limbeck.processes import GaussianProcess, RectifiedFlow
 from limbeck.randomness import Rng
 
+Count = int | tuple[int, ...]
+
+
+def level_count(x0: Tensor, levels: str, chunk: int = 1) -> Count:
+    """How many times a batch of clips (B, F, ...) needs: one per `clip` (B), per `frame` or per `chunk` (B, n)."""
+    rows, *event = x0.shape
+    return rows if levels == "clip" else (rows, event[0] // (chunk if levels == "chunk" else 1))
+
+
+def to_frames(t: Tensor, x0: Tensor) -> Tensor:
+    """Times (B, n) of equal parts of the frames as (B, F); (B,) as they are."""
+    return t if t.ndim == 1 else t.repeat_interleave(x0.shape[1] // t.shape[1], 1)
+
+
+def _shape(count: Count) -> tuple[int, ...]:
+    return count if isinstance(count, tuple) else (count,)
+
 
 def _shifted(process: GaussianProcess, t: Tensor) -> Tensor:
     return process.shifted(t) if isinstance(process, RectifiedFlow) else t
 
 
 def uniform_time(
-    process: GaussianProcess, rng: Rng, count: int, t_range: tuple[float, float] = (0.0, 1.0), purpose: str = "t"
+    process: GaussianProcess, rng: Rng, count: Count, t_range: tuple[float, float] = (0.0, 1.0), purpose: str = "t"
 ) -> Tensor:
     """t / t_max uniform on `t_range`, then shifted; (B,). Draws uniform `purpose`."""
     low, high = t_range
-    return process.t_max * _shifted(process, low + (high - low) * rng.uniform(purpose, (count,)))
+    return process.t_max * _shifted(process, low + (high - low) * rng.uniform(purpose, _shape(count)))
 
 
 def logit_normal_time(
     process: GaussianProcess,
     rng: Rng,
-    count: int,
+    count: Count,
     mean: float = 0.0,
     std: float = 1.0,
     t_range: tuple[float, float] = (0.0, 1.0),
@@ -36,14 +54,14 @@ def logit_normal_time(
     """logit(t / t_max) ~ N(mean, std^2), Esser et al. 2024 (SD3), Eq. 19, squeezed into `t_range`, then shifted; (B,).
     Draws normal `purpose`."""
     low, high = t_range
-    u = torch.sigmoid(mean + std * rng.normal(purpose, (count,)))
+    u = torch.sigmoid(mean + std * rng.normal(purpose, _shape(count)))
     return process.t_max * _shifted(process, low + (high - low) * u)
 
 
 def log_normal_time(
     process: GaussianProcess,
     rng: Rng,
-    count: int,
+    count: Count,
     mean: float = -1.2,
     std: float = 1.2,
     t_range: tuple[float, float] = (0.0, 1.0),
@@ -51,7 +69,7 @@ def log_normal_time(
 ) -> Tensor:
     """log(sigma_t / alpha_t) ~ N(mean, std^2), Karras et al. 2022, Tab. 1 (P_mean, P_std), at the time of that noise
     level in this process, clamped to `t_range`; (B,). Draws normal `purpose`."""
-    sigma_edm = torch.exp(mean + std * rng.normal(purpose, (count,)))
+    sigma_edm = torch.exp(mean + std * rng.normal(purpose, _shape(count)))
     low, high = t_range
     return process.time(sigma_edm).clamp(low * process.t_max, high * process.t_max)
 
@@ -59,7 +77,7 @@ def log_normal_time(
 def draw_time(
     process: GaussianProcess,
     rng: Rng,
-    count: int,
+    count: Count,
     law: str = "uniform",
     mean: float = 0.0,
     std: float = 1.0,
@@ -94,9 +112,9 @@ def index_probabilities(process: GaussianProcess, grid: Tensor, mean: float = -1
     return p / p.sum()
 
 
-def grid_index(rng: Rng, count: int, probabilities: Tensor, purpose: str = "t") -> Tensor:
-    """Indices in [0, N) with the given chances, (B,), int64, by inversion of one uniform draw `purpose`."""
-    u = rng.uniform(purpose, (count,))
+def grid_index(rng: Rng, count: Count, probabilities: Tensor, purpose: str = "t") -> Tensor:
+    """Indices in [0, N) with the given chances, (B,) or (B, F), int64, by inversion of one uniform draw `purpose`."""
+    u = rng.uniform(purpose, _shape(count))
     edges = probabilities.cumsum(0)[:-1].to(u)
     return torch.searchsorted(edges, u, right=True)
 

@@ -1,6 +1,7 @@
 """Manifest of limbeck-image. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component, hookimpl
+from limbeck_image import _diffusers_manifest
 
 LIMBECK_API = 1
 
@@ -95,4 +96,4 @@ _COMPONENTS = [
 
 @hookimpl
 def components():
-    return _COMPONENTS
+    return [*_COMPONENTS, *_diffusers_manifest.COMPONENTS]

@@ -49,17 +49,6 @@ class Classifier(nn.Module):
         return self.to_logits(self.raw(images))  # (B, 10)
 
 
-def whitening(raw: Tensor, shrinkage: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Centre (D,) and symmetric matrix (S + shrinkage tr(S)/D)^{-1/2} (D, D) for raw features (N, D) of covariance S.
-
-    Shrinkage keeps directions in which the scans hardly vary from being blown up."""
-    raw = raw.double()
-    centre = raw.mean(dim=0)
-    values, vectors = torch.linalg.eigh(torch.cov((raw - centre).T))
-    root = (vectors * (values.clamp_min(0) + shrinkage * values.mean()).rsqrt()) @ vectors.T
-    return centre.float(), root.float()
-
-
 @lru_cache(maxsize=1)
 def bundled() -> Classifier:
     """The shipped classifier, frozen."""

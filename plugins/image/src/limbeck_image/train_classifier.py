@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from limbeck import teacher_files as weights
+from limbeck.frechet import whitening
 from limbeck.randomness import Rng
-from limbeck_image.classifier import Classifier, whitening
+from limbeck_image.classifier import Classifier
 from limbeck_image.digits import LICENCE, scans
 
 

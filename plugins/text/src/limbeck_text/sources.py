@@ -14,6 +14,7 @@ from limbeck.interfaces import Batch, Data, Generator, Objective, Source, Teache
 from limbeck.options import Options
 from limbeck.randomness import Rng
 from limbeck.samples import evaluating
+from limbeck.sharding import whole
 from limbeck_diffusion.regression import progress_bar
 from limbeck_diffusion.sources import rows_of
 from limbeck_text.codec import left_padded
@@ -60,7 +61,7 @@ def continued(
             f"a prompt of {prompt.shape[1]} tokens and {length} to continue it are {prompt.shape[1] + length}, and the "
             f"model's context is {context}. Use shorter prompts, or a smaller length"
         )
-    with evaluating(model):
+    with whole(model), evaluating(model):  # rows end where they end, in every process at another token
         tokens, real = model.generate_tokens(  # type: ignore[operator]
             prompt, prompt_mask, length=length, temperature=temperature, top_p=top_p, rng=rng
         )

@@ -16,6 +16,7 @@ from limbeck.manifest import ABILITIES
 from limbeck.processes import RectifiedFlow
 from limbeck.randomness import Rng
 from limbeck.rollouts import prior_noise
+from limbeck.testing.causal import CausalNetwork
 from limbeck.testing.conformance.predictors import close, nudge
 from limbeck.testing.conformance.report import Case, Skip, check_for
 from limbeck.testing.network import TinyNetwork
@@ -64,9 +65,18 @@ def toy_predictor(seed: int, event: tuple[int, ...] = (4,)) -> Denoiser:
     return Denoiser(network, RectifiedFlow(), Space(event), null=CLASSES, two_times=True)
 
 
-def toy_partners(event: tuple[int, ...] = (4,)) -> dict[str, Any]:
-    """generator, teacher (another network) and data for an objective under test."""
-    return {"generator": toy_predictor(0, event), "teacher": toy_predictor(1, event).freeze(), "data": ToyData(event)}
+def toy_causal(seed: int, event: tuple[int, ...] = (4,)) -> Denoiser:
+    """A small causal denoiser of clips with classes, features, a null label, a time per frame and a cache; float32."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = CausalNetwork(event, width=16, classes=CLASSES)
+    return Denoiser(network, RectifiedFlow(), Space(event), null=CLASSES)
+
+
+def toy_partners(event: tuple[int, ...] = (4,), causal: bool = False) -> dict[str, Any]:
+    """generator, teacher (another network) and data for an objective under test; the generator causal where asked."""
+    generator = toy_causal(0, event) if causal else toy_predictor(0, event)
+    return {"generator": generator, "teacher": toy_predictor(1, event).freeze(), "data": ToyData(event)}
 
 
 TOY_ABILITIES: Mapping[str, frozenset[str]] = {
@@ -74,6 +84,8 @@ TOY_ABILITIES: Mapping[str, frozenset[str]] = {
     "teacher": PREDICTOR,
     "data": frozenset({"samples", "conditions", "held_out"}),
 }
+OF_CLIPS = frozenset({"cache", "frame_time"})
+CAUSAL_ABILITIES = {**TOY_ABILITIES, "generator": PREDICTOR - {"flow_map_time", "forward_mode"} | OF_CLIPS}
 
 
 def needs_of(objective: Objective) -> Any:
@@ -87,10 +99,12 @@ class Game:
     def __init__(self, case: Case, event: tuple[int, ...] = (4,)):
         self.objective: Objective = case.make()
         given: Callable[..., Mapping[str, Any]] | None = case.extra.get("partners")
-        self.partners = dict(given() if given else toy_partners(event))
+        needs = needs_of(self.objective)
+        causal = bool(needs.generator & OF_CLIPS)
+        self.partners = dict(given() if given else toy_partners(event, causal))
         if not given:
-            for role, words in needs_of(self.objective).by_role().items():
-                if lacking := sorted(words - TOY_ABILITIES[role]):
+            for role, words in needs.by_role().items():
+                if lacking := sorted(words - (CAUSAL_ABILITIES if causal else TOY_ABILITIES)[role]):
                     raise Skip(
                         f"needs {', '.join(lacking)} of the {role}; the kit's own {role} has none: define partners()"
                     )

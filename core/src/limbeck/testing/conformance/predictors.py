@@ -340,13 +340,71 @@ def a_second_time_is_taken(case: Case) -> None:
 
 @check_for("teacher", "generator")
 def a_time_per_frame_is_taken(case: Case) -> None:
-    """ability `frame_time`: t of shape (B, F) with equal entries answers as t of shape (B,)."""
+    """ability `frame_time`: t of shape (B, F), frames the first event axis, with equal entries answers as t of shape
+    (B,); another time of one frame changes the answer."""
     case.needs("frame_time")
     model = predictor(case)
+    nudge(model, 0.05)  # a last layer of zeros would answer the same at every time
     xt, t, cond = states(model, case)
+    times = t[:, None].repeat(1, xt.shape[1])
     with torch.no_grad():
-        frames = model(xt, t[:, None].expand(-1, xt.shape[1]), cond)
-        close(answer(frames), answer(model(xt, t, cond)), "equal times per frame", rtol=1e-3, atol=1e-4)
+        frames = answer(model(xt, times, cond))
+        close(frames, answer(model(xt, t, cond)), "equal times per frame", rtol=1e-3, atol=1e-4)
+        times[:, -1] *= 0.5
+        assert not torch.allclose(answer(model(xt, times, cond)), frames), "the time of the last frame does not matter"
+
+
+@check_for("teacher", "generator")
+def cached_calls_are_one_call_on_the_whole_clip(case: Case) -> None:
+    """ability `cache`: chunk by chunk behind a cache, each chunk written, the answers are those of one call on the
+    whole clip (float64, 1e-10). `chunk` says how many frames see each other there; none sees a later chunk."""
+    case.needs("cache")
+    model = predictor(case).double()
+    nudge(model, 0.05)
+    xt, t, cond = states(model, case, dtype=torch.float64)
+    frames, size, cond = xt.shape[1], model.chunk, _cast(cond, torch.float64)
+    if "frame_time" in case.can:
+        t = t[:, None] * (0.5 + 0.5 * limbeck.rng(0).uniform("times", (ROWS, frames), torch.float64))
+    cache = model.new_cache()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, frames, size):
+            stop = min(start + size, frames)
+            assert cache.start == start, f"the cache is at frame {cache.start}; {start} frames were written"
+            time = t if t.ndim == 1 else t[:, start:stop]
+            parts.append(answer(model(xt[:, start:stop], time, cond, cache=cache, write=True)))
+        whole = answer(model(xt, t, cond))
+    close(torch.cat(parts, 1), whole, "chunk by chunk and at once", rtol=0, atol=1e-10)
+
+
+@check_for("teacher", "generator")
+def a_cache_is_written_only_when_asked(case: Case) -> None:
+    """ability `cache`: reading leaves the cache as it was, writing moves it by the chunk's frames, and a window bounds
+    what it holds; the frames that left it are not seen any more."""
+    case.needs("cache")
+    model = predictor(case)
+    nudge(model, 0.05)
+    xt, t, cond = states(model, case)
+    size = model.chunk
+    chunk, before = xt[:, :size], xt[:, :size].flip(0) + 0.5
+    cache = model.new_cache(window=size)
+    with torch.no_grad():
+        alone = answer(model(chunk, t, cond, cache=cache))
+        assert cache.start == 0 and cache.frames == 0 and cache.bytes == 0, "a call without write=True wrote"
+        model(before, t, cond, cache=cache, write=True)
+        moment = cache.snapshot()
+        first, again = (answer(model(chunk, t, cond, cache=cache)) for _ in range(2))
+        assert torch.equal(first, again), "asked twice, a chunk has two answers: reading changed something"
+        now = cache.snapshot()
+        assert (now.start, now.positions) == (moment.start, moment.positions), "reading moved the cache"
+        assert not torch.allclose(first, alone), "the frames in the cache do not matter"
+        held = cache.bytes
+        for _ in range(3):
+            model(chunk, t, cond, cache=cache, write=True)
+        assert cache.start == 4 * size and cache.positions == tuple(range(3 * size, 4 * size)), f"it is {cache}"
+        assert cache.bytes == held > 0, f"a window of {size} frames took {held} bytes and then {cache.bytes}"
+        cache.restore(moment)
+        assert torch.equal(answer(model(chunk, t, cond, cache=cache)), first), "a restored cache answers differently"
 
 
 @check_for("teacher", "generator")

@@ -1,0 +1,184 @@
+"""Chunked rollouts: a causal generator makes a clip chunk by chunk, each from its own noise and a cache of what was.
+
+`chunk_stream` yields finished chunks as they come and never ends unless told to; `chunked_rollout` is the same loop
+with gradients, for training. Chunk k draws its noise as `noise/{k}` and what it is noised with between calls as
+`renoise/{k}/{i}`, so it depends on (seed, k) and on the chunks before, not on how many follow.
+
+Letters: B batch, F frames of a clip, f of a chunk.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.cache import Cache
+from limbeck.interfaces import Sample, unwrap
+from limbeck.processes import GaussianProcess
+from limbeck.randomness import Rng
+from limbeck.rollouts import Grad, Plan, exit_of, prior_noise, walk
+
+
+def chunk_stream(
+    generator: nn.Module,
+    cond: Any = None,
+    *,
+    plan: Plan,
+    rng: Rng,
+    frames: int | None = None,
+    chunk: int | None = None,
+    batch_size: int | None = None,
+    noise: Tensor | None = None,
+    cache: Cache | None = None,
+    window: int | None = None,
+    sink: int = 0,
+    context_time: float = 0.0,
+    grad: Grad = "none",
+    tail: int | None = None,
+) -> Iterator[Tensor]:
+    """Finished chunks (B, f, ...) one by one; Huang et al. 2025 (Self-Forcing), Alg. 1.
+
+    A chunk runs the plan on its own noise, reading the cache; when the next one is asked for, it is written into the
+    cache, clean (or at `context_time`), by one call without gradient. Nothing is computed ahead, and a consumer may
+    stop at any time: what is left is the cache, and that is gone with the generator object.
+
+    Args:
+        generator: a predictor with a cache, possibly wrapped for DDP.
+        cond: conditions of B rows, or None (then pass batch_size or noise); the same for every chunk.
+        frames: of the whole clip, a multiple of chunk; None: without end.
+        chunk: frames at a time; None: the generator's own.
+        noise: x at t_max of the first frames, (B, n, ...); what lies beyond is drawn.
+        cache: one to go on with, written up to the last chunk; None: a new one with this window and sink.
+        window, sink: which finished frames are seen: the last `window` (None: all) and the first `sink` ones.
+        context_time: the noise level at which finished chunks are written, t in [0, t_max). Draws `context/{k}`.
+        grad: `last` carries gradient through the last call of a chunk; none ever crosses chunks.
+        tail: with gradients, only chunks that start in the last `tail` frames carry them; None: all. Needs `frames`.
+    """
+    spec: Any = unwrap(generator)
+    if not hasattr(spec, "new_cache") or not isinstance(getattr(spec, "process", None), GaussianProcess):
+        raise TypeError(f"a chunked rollout calls a Predictor on a Gaussian process; got {type(spec).__name__}")
+    process, size = spec.process, chunk_size(spec, frames, chunk)
+    if tail is not None and (frames is None or tail < size):
+        raise ValueError(
+            f"tail={tail} counts frames from the end, so it needs frames, how many there are"
+            if frames is None
+            else f"tail={tail} is less than a chunk of {size} frames: nothing would learn"
+        )
+    first = 0 if frames is None or tail is None else frames - tail
+    held = spec.new_cache(window, sink) if cache is None else cache
+    if held.start % size:
+        raise ValueError(f"the cache holds {held.start} frames, which is no whole number of chunks of {size}")
+    rows = _rows(cond, batch_size, noise)
+    last = exit_of(plan, rng)
+
+    def finished() -> Iterator[Tensor]:  # holds no gradient mode over a yield: it would leak into the consumer
+        for k, start in zip(count(held.start // size), count(0, size), strict=False):
+            x = _noise_of(process, (rows, size, *spec.space.event[1:]), rng, noise, start, f"noise/{k}")
+            x0_hat = walk(
+                partial(generator, cond=cond, cache=held), process, x, plan, last=last,
+                grad=grad if start >= first else "none",
+                eps=partial(_renoise, rng, k),
+            )  # fmt: skip
+            yield x0_hat
+            ends = frames is not None and start + size >= frames
+            if not ends or cache is not None:  # a cache that nobody reads again is not written
+                write_chunk(generator, x0_hat, cond, held, context_time=context_time, rng=rng, purpose=f"context/{k}")
+            if ends:
+                return
+
+    return finished()
+
+
+@torch.no_grad()
+def write_chunk(
+    generator: nn.Module,
+    x0: Tensor,
+    cond: Any,
+    cache: Cache,
+    *,
+    context_time: float = 0.0,
+    rng: Rng | None = None,
+    purpose: str = "context",
+) -> None:
+    """Put a finished chunk (B, f, ...) into the cache, by one call at t = `context_time` on the clean frames noised to
+    that level (draw: `purpose`). No gradient."""
+    spec: Any = unwrap(generator)
+    process: GaussianProcess = spec.process
+    x0 = x0.detach()
+    t = torch.full(x0.shape[:1], context_time, device=x0.device, dtype=torch.promote_types(x0.dtype, torch.float32))
+    if context_time:
+        assert rng is not None
+        x0 = process.add_noise(x0, rng.normal(purpose, x0.shape, x0.dtype), t)
+    before = cache.start
+    generator(x0, t, cond, cache=cache, write=True)
+    if cache.start != before + x0.shape[1]:
+        raise RuntimeError(
+            f"a call with write=True took the cache from frame {before} to {cache.start}; expected "
+            f"{before + x0.shape[1]}. The network writes every layer and then calls cache.advance(frames)"
+        )
+
+
+def chunked_rollout(
+    generator: nn.Module,
+    cond: Any = None,
+    *,
+    plan: Plan,
+    rng: Rng,
+    frames: int | None = None,
+    grad: Grad = "last",
+    **options: Any,
+) -> Sample:
+    """A whole clip chunk by chunk, (B, F, ...), for training: `chunk_stream` (its options apply) to its end.
+
+    The exit of the plan is shared by all chunks. Gradient flows through the last call of each chunk that starts in the
+    last `tail` frames, and through nothing else: the memory of a training step grows with `tail`, not with `frames`.
+
+    Args:
+        frames: None: as many as the generator's space says.
+    """
+    spec: Any = unwrap(generator)
+    frames = spec.space.event[0] if frames is None else frames
+    chunks = list(chunk_stream(generator, cond, plan=plan, rng=rng, frames=frames, grad=grad, **options))
+    value = torch.cat(chunks, 1)
+    last = exit_of(plan, rng)
+    return Sample(value=value, at=value, t_from=plan.times[last], t_to=0.0, evaluations=last + 2)
+
+
+def chunk_size(spec: Any, frames: int | None, chunk: int | None) -> int:
+    """Frames at a time: `chunk`, or the generator's own; refused where it does not divide `frames`."""
+    size = spec.chunk if chunk is None else chunk
+    if frames is not None and (frames < size or frames % size):
+        raise ValueError(
+            f"{frames} frames are no whole number of chunks of {size}. Choose frames as a multiple of {size}, or a "
+            "chunk that divides them"
+        )
+    return size
+
+
+def _noise_of(
+    process: GaussianProcess, shape: tuple[int, ...], rng: Rng, noise: Tensor | None, start: int, purpose: str
+) -> Tensor:
+    if noise is None or start >= noise.shape[1]:
+        return prior_noise(process, shape, rng, purpose)
+    given = noise[:, start : start + shape[1]]
+    if given.shape[1] < shape[1]:
+        raise ValueError(f"the given noise ends within a chunk: {noise.shape[1]} frames, chunks of {shape[1]}")
+    return given
+
+
+def _renoise(rng: Rng, k: int, i: int, like: Tensor) -> Tensor:
+    return rng.normal(f"renoise/{k}/{i}", like.shape, like.dtype)
+
+
+def _rows(cond: Any, batch_size: int | None, noise: Tensor | None) -> int:
+    if batch_size is not None:
+        return batch_size
+    if noise is None and cond is None:
+        raise ValueError("how many samples? Pass cond, batch_size or noise")
+    return len(cond if noise is None else noise)
+
+
+__all__ = ["chunk_size", "chunk_stream", "chunked_rollout", "write_chunk"]

@@ -1,0 +1,52 @@
+"""Tensors that take seconds to make, kept on disk under the hash of everything they follow from.
+
+The folder is $LIMBECK_CACHE, or limbeck in $XDG_CACHE_HOME, or ~/.cache/limbeck. Files may be deleted at any time.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+
+def folder() -> Path:
+    given = os.environ.get("LIMBECK_CACHE")
+    if given:
+        return Path(given).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "limbeck"
+
+
+def cached(name: str, follows_from: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """`make()`, or what it answered before for the same `follows_from` (JSON values). A file that cannot be read is
+    made again; a folder that cannot be written costs a warning, not the data."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+
+    text = json.dumps(follows_from, sort_keys=True)
+    path = folder() / "audio" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
+    if path.is_file():
+        try:
+            return load_file(str(path))
+        except (SafetensorError, OSError):
+            pass  # torn by a full disk, say
+    made = make()
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(made, str(aside), metadata={"follows_from": text})
+        os.replace(aside, path)
+    except (OSError, SafetensorError) as err:
+        warnings.warn(f"limbeck-audio could not keep {path}: {err}. It is made again next time", stacklevel=2)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+    return made
+
+
+__all__ = ["cached", "folder"]

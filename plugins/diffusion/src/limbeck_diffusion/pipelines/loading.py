@@ -1,0 +1,119 @@
+"""From a hub id or a folder to a teacher or a student."""
+
+from typing import Any
+
+import torch
+
+from limbeck.errors import OptionError
+from limbeck.interfaces import Space
+from limbeck_diffusion.pipelines.adapter import PipelineTeacher
+from limbeck_diffusion.pipelines.codecs import PipelineCodec
+from limbeck_diffusion.pipelines.conditioning import PromptEncoder
+from limbeck_diffusion.pipelines.options import DiffusersStudentOptions, DiffusersTeacherOptions
+from limbeck_diffusion.pipelines.places import Place, find
+from limbeck_diffusion.pipelines.schedule import schedule_of
+from limbeck_diffusion.pipelines.sizes import resolve_size, tokens_of
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def diffusers_teacher(modality: str | None = None, **options: Any) -> PipelineTeacher:
+    """The denoiser of a saved pipeline as a teacher, frozen. Text encoders are loaded by the first new prompt."""
+    chosen = DiffusersTeacherOptions(**options)
+    place = find(chosen.model, modality=modality, revision=chosen.revision, variant=chosen.variant)
+    dtype = _DTYPES[chosen.dtype]
+    without = {name: None for name in place.family.text_parts if name in place.index} | _spare(place)
+    pipeline = place.from_pretrained(**_dtype(dtype), **without)
+    return teacher_of(pipeline, place, chosen)
+
+
+def teacher_of(pipeline: Any, place: Place, chosen: DiffusersTeacherOptions) -> PipelineTeacher:
+    """A teacher of a pipeline in memory; what it lacks (text encoders) is loaded from `place` when needed."""
+    family = place.family
+    size, event = resolve_size(pipeline, family, chosen.height, chosen.width, chosen.frames, chosen.seconds)
+    network, vae = getattr(pipeline, family.network), pipeline.vae
+    if vae.dtype == torch.float16 and vae.config.get("force_upcast"):
+        vae.float()  # overflows in half precision
+    codec = PipelineCodec(vae, frames_first=family.modality == "video")
+    encoder = None
+    if family.text:
+
+        def open_text() -> Any:
+            held = {name: getattr(pipeline, name) for name in (family.network, "vae", "scheduler")}
+            return place.from_pretrained(**_dtype(_DTYPES[chosen.dtype]), **held, **_spare(place))
+
+        encoder = PromptEncoder(family, open_text, size, negative=chosen.negative_prompt, settings=_settings(chosen))
+    teacher = PipelineTeacher(
+        network,
+        family,
+        schedule_of(pipeline.scheduler, tokens_of(pipeline, family, event)),
+        Space(event, family.domain, codec),
+        encoder,
+        guidance_embedding=chosen.guidance_embedding,
+        source={
+            "model": place.model,
+            "folder": None if place.folder is None else str(place.folder),
+            "revision": place.revision,
+            "variant": place.variant,
+            "size": size,
+            "labels": dict(getattr(pipeline, "labels", {})),
+            "sampling_rate": vae.config.get("sampling_rate"),
+        },
+    )
+    return teacher.freeze()
+
+
+def _spare(place: Place) -> dict[str, None]:
+    """Components that neither predict nor encode prompts (a safety checker): not loaded."""
+    spare = ("safety_checker", "feature_extractor", "image_encoder", "transformer_2")
+    return {name: None for name in spare if name in place.index}
+
+
+def _dtype(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """The argument that says it: diffusers renamed it."""
+    import diffusers
+    from packaging.version import Version
+
+    return {"dtype" if Version(diffusers.__version__) >= Version("0.42") else "torch_dtype": dtype}
+
+
+def _settings(chosen: DiffusersTeacherOptions) -> dict[str, Any]:
+    return {} if chosen.prompt_length is None else {"max_sequence_length": chosen.prompt_length}
+
+
+def diffusers_student(modality: str | None = None, **options: Any) -> PipelineTeacher:
+    """The denoiser of a saved pipeline, to train from its own weights (`init: random`). Copies of a teacher are made by
+    the teacher."""
+    chosen = DiffusersStudentOptions(**options)
+    if not chosen.model:
+        raise OptionError(
+            "a student that is not a copy of the teacher needs the pipeline it starts from. Give model: FOLDER or "
+            "OWNER/NAME, or init: teacher",
+            path="generator.model",
+        )
+    teacher = diffusers_teacher(modality, **chosen.model_dump())
+    return teacher.train().requires_grad_(True)  # type: ignore[return-value]
+
+
+def image_teacher(**options: Any) -> PipelineTeacher:
+    return diffusers_teacher("image", **options)
+
+
+def video_teacher(**options: Any) -> PipelineTeacher:
+    return diffusers_teacher("video", **options)
+
+
+def audio_teacher(**options: Any) -> PipelineTeacher:
+    return diffusers_teacher("audio", **options)
+
+
+def image_student(**options: Any) -> PipelineTeacher:
+    return diffusers_student("image", **options)
+
+
+def video_student(**options: Any) -> PipelineTeacher:
+    return diffusers_student("video", **options)
+
+
+def audio_student(**options: Any) -> PipelineTeacher:
+    return diffusers_student("audio", **options)

@@ -1,0 +1,89 @@
+"""Denoisers of moving digits: fresh ones to train, the bundled bidirectional teacher and the bundled causal start."""
+
+from importlib import resources
+from typing import Any
+
+from limbeck import teacher_files
+from limbeck.build import load_weights
+from limbeck.denoiser import Denoiser
+from limbeck.processes import GaussianProcess, RectifiedFlow, TrigFlow, VPCosine
+from limbeck_video.model_options import CausalNetworkOptions, ClipNetworkOptions, ClipTeacherOptions
+from limbeck_video.moving_digits import CLASSES, DIGITS, NULL, SPACE
+from limbeck_video.transformer import ClipTransformer
+
+SIGMA_DATA = 0.45  # standard deviation of the clips in [-1, 1]
+BUNDLED = "moving_digits_teacher.safetensors"
+BUNDLED_CAUSAL = "moving_digits_causal.safetensors"
+
+
+def process_named(name: str, shift: float = 1.0) -> GaussianProcess:
+    match name:
+        case "rectified_flow":
+            return RectifiedFlow(shift=shift)
+        case "trigflow":
+            return TrigFlow(sigma_data=SIGMA_DATA)
+        case "vp_cosine":
+            return VPCosine()
+    raise ValueError(f"unknown process {name!r}; allowed: rectified_flow, trigflow, vp_cosine")
+
+
+def moving_digits_generator(**options: Any) -> Denoiser:
+    """A fresh denoiser of clips, for the two labels of its digits (B, 2) in order. Label 10 means "no label"."""
+    chosen = ClipNetworkOptions(**options)
+    network = ClipTransformer(
+        SPACE,
+        width=chosen.width,
+        depth=chosen.depth,
+        heads=chosen.heads,
+        patch=chosen.patch,
+        attention=chosen.attention,
+        chunk=chosen.chunk,
+        window=chosen.window,
+        sink=chosen.sink,
+        labels=(CLASSES, DIGITS),
+        reach=SPACE.event[0] - 1,
+        two_times=chosen.two_times,
+    )
+    return Denoiser(
+        network,
+        process_named(chosen.process, chosen.shift),
+        SPACE,
+        prediction=chosen.prediction,
+        sigma_data=SIGMA_DATA,
+        null=NULL,
+        two_times=chosen.two_times,
+    )
+
+
+def moving_digits_teacher(**options: Any) -> Denoiser:
+    """The bundled bidirectional teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
+
+    `teacher.provenance` says which recipe, data, licence, seed and metrics are behind it.
+    """
+    return _bundled(BUNDLED, **options)
+
+
+def moving_digits_causal_teacher(**options: Any) -> Denoiser:
+    """The bundled causal start, frozen: it streams, in as many steps as a teacher needs."""
+    return _bundled(BUNDLED_CAUSAL, **options)
+
+
+def moving_digits_causal(**options: Any) -> Denoiser:
+    """A causal denoiser that carries a cache, with the weights of the bundled causal start: where streaming students
+    begin."""
+    chosen = CausalNetworkOptions(**options)
+    generator = moving_digits_generator(**chosen.model_dump(exclude={"start"}))
+    if chosen.start == "bundled":
+        load_weights(generator, _bundled(BUNDLED_CAUSAL).state_dict(), "generator.start: bundled")
+    return generator
+
+
+def _bundled(name: str, **options: Any) -> Denoiser:
+    path = ClipTeacherOptions(**options).weights or str(resources.files("limbeck_video") / "assets" / name)
+    return teacher_files.load(path, moving_digits_generator)
+
+
+__all__ = [
+    "SIGMA_DATA", "moving_digits_causal", "moving_digits_causal_teacher", "moving_digits_generator",
+    "moving_digits_teacher", "process_named",
+]  # fmt: skip
