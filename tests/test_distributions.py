@@ -50,7 +50,7 @@ def test_requirements_have_lower_bounds_and_no_upper_ones(folder):
 
 
 def test_torch_is_asked_for_the_same_way_everywhere():
-    asked = {r for folder in FOLDERS.values() for r in project(folder)["dependencies"] if r.startswith("torch")}
+    asked = {r for folder in FOLDERS.values() for r in project(folder)["dependencies"] if r.startswith("torch>")}
     assert asked == {"torch>=2.6"}
 
 

@@ -56,12 +56,21 @@ class Net(Predictor):
         return Prediction(x0_hat=self.last(torch.tanh(self.tied(h))))
 
 
+class Holder(nn.Module):
+    """Has no forward: whoever holds it reads its weight and calls its layer."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.own, self.inner = nn.Parameter(torch.full((width,), 0.3)), nn.Linear(width, width)
+
+
 class Stacked(Net):
     """Odd sizes, blocks that repeat, tied weights, a scalar, and a weight of one row: what is awkward to spread."""
 
     def __init__(self, width: int = 5, dropout: float = 0.0):
         super().__init__(width, dropout)
         self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(width, 7), nn.Tanh(), nn.Linear(7, width)) for _ in "ab"])
+        self.held = nn.ModuleList([Holder(width)])
         self.gain, self.shift = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.zeros(1, 2))
 
     def forward(self, xt, t, cond=None, *, s=None, features=()):
@@ -70,6 +79,8 @@ class Stacked(Net):
         h = torch.tanh(self.first(torch.cat([xt, t[:, None]], 1)))
         for block in self.blocks:
             h = h + self.gain * block(h)
+        for holder in self.held:
+            h = h + holder.own * holder.inner(h)
         return Prediction(x0_hat=self.last(torch.tanh(self.tied(self.middle(h)))) + self.shift)
 
 
@@ -322,23 +333,15 @@ def train_and_die(connection, folder, how, n, changes):
 # --- several processes -----------------------------------------------------------------------------------------------
 
 
-def train_in_processes(recipe, folder, *, processes=2, overrides=(), timeout=240, prepare=None):
-    """Train a recipe under torchrun with gloo on the CPU and check that there really were that many processes.
-
-    Args:
-        recipe: a mapping, or a registered name.
-        prepare: path of a Python file to run first in every process (to register components).
-    """
-    jobs = [{"recipe": recipe, "folder": folder, "overrides": overrides}]
-    run_in_processes(jobs, Path(folder).parent, processes=processes, timeout=timeout, prepare=prepare)
-
-
 def run_in_processes(jobs, place, *, processes=2, timeout=600, prepare=None):
-    """Train one recipe after the other in the same processes: starting them is what takes long.
+    """Train one recipe after the other under torchrun with gloo on the CPU, and check that there really were that many
+    processes. All in one launch, because starting Python is what takes long.
 
     Args:
-        jobs: dicts of recipe, folder, and if need be overrides and resume; with `fails` true the run has to fail.
+        jobs: dicts of recipe (a mapping or a name), folder, and if need be overrides and resume; with `fails` true the
+            run has to fail.
         place: a folder for notes of the launch.
+        prepare: path of a Python file to run first in every process (to register components).
 
     Returns:
         For every job what the processes said of it: a list of dicts by rank.

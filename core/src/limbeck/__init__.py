@@ -41,6 +41,9 @@ _LAZY = {
     "Denoiser": "limbeck.denoiser",
     "Plan": "limbeck.rollouts",
     "rollout": "limbeck.rollouts",
+    "Cache": "limbeck.cache",
+    "chunk_stream": "limbeck.chunks",
+    "chunked_rollout": "limbeck.chunks",
     "Rng": "limbeck.randomness",
     "rng": "limbeck.randomness",
     # processes

@@ -53,6 +53,7 @@ def cached(
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in made.items()}, str(aside), {"follows_from": text})
         os.replace(aside, path)
+        return load_file(str(path))
     except (OSError, SafetensorError) as err:
         warnings.warn(f"{path} could not be kept: {err}. It is made again next time", stacklevel=2)
     finally:

@@ -255,7 +255,8 @@ class Objective(ABC):
     Subclasses set `Options` (a pydantic model; see `limbeck.options.Options`) and `needs`, and implement `setup`,
     `phases` and `loss`. Networks trained by the objective are registered with `add_role` in `setup`, and called through
     `self.network(name, phase)`: that returns the wrapped module (DDP) while the role moves and the bare one while it is
-    frozen, because a wrapped module whose parameters do not learn would wait for gradients that never come.
+    frozen, because a wrapped module whose parameters do not learn would wait for gradients that never come. A module that
+    is spread over processes (`limbeck.sharding`) is the same either way, and may be called through `forward` only.
     """
 
     needs: ClassVar[Needs] = Needs()
@@ -288,7 +289,8 @@ class Objective(ABC):
 
     def add_role(self, name: str, module: nn.Module) -> None:
         """Register a trainable network. Parameters that are frozen by now stay so for good (the base of an adapter);
-        a module that is frozen altogether is a teacher's copy, and learns altogether."""
+        a module that is frozen altogether is a teacher's copy, and learns altogether. The engine registers a network
+        again once it has been spread over processes, because its parameters are others then."""
         self._bare[name] = self._bound[name] = module
         parameters = list(module.parameters())
         self._learning[name] = [p for p in parameters if p.requires_grad] or parameters
@@ -344,7 +346,7 @@ class Data(ABC):
     def batch(self, indices: Tensor) -> Batch:
         """Rows `indices` (B,), int64, as a Batch with x0 and, if there are any, cond."""
 
-    def meet(self, teacher: Any) -> None:
+    def meet(self, teacher: Any) -> None:  # noqa: B027 (most data needs none)
         """Called once when a recipe's teacher (without guidance; the generator, where there is none) and data are
         built. Data told in words asks a teacher that reads prompts, `teacher.encode(prompts)`, for its conditions."""
 

@@ -452,6 +452,16 @@ def _check_abilities(recipe: Recipe, entries: Mapping[str, Any]) -> None:
         where = recipe.where(("generator", "init"))
         message = f"{generator.qualified!r} is a scene, and a teacher's network is no start for it. Use init: random"
         raise RecipeError(_at(where, "generator.init", message))
+    sampler = entries.get("sampling")
+    if generator is not None and sampler is not None:
+        lacking = sorted(sampler.component.can & {"cache", "frame_time"} - generator.component.can)
+        if lacking:
+            offer = [e.qualified for e in registry.components("generator") if set(lacking) <= e.component.can]
+            message = (
+                f"sampler {sampler.qualified!r} walks generators with {', '.join(lacking)}, which "
+                f"{generator.qualified!r} has not. These have: {', '.join(offer) or 'none installed'}"
+            )
+            raise MissingAbility(_at(recipe.where(("sampling", "use")), "sampling.use", message))
     if objective is None:
         return
     roles = ("generator", "teacher", "data")

@@ -121,19 +121,19 @@ def _nothing() -> None:
 
 
 def _repeated(root: nn.Module, ignored: set) -> list[nn.Module]:
-    """The outermost items of ModuleLists, as far as they share no parameter with anything else."""
+    """The outermost items of ModuleLists that are called by themselves and share no parameter with anything else."""
     found: list[nn.Module] = []
 
+    def take(item: nn.Module) -> None:
+        if type(item).forward is nn.Module.forward:  # never called itself: a list, or a holder of parts
+            for child in item.children():
+                take(child)
+        elif item not in found and any(p not in ignored for p in item.parameters()):
+            found.append(item)
+
     def look(module: nn.Module) -> None:
-        if isinstance(module, nn.ModuleList):
-            for item in module:
-                if isinstance(item, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
-                    look(item)
-                elif item not in found and any(p not in ignored for p in item.parameters()):
-                    found.append(item)
-            return
         for child in module.children():
-            look(child)
+            take(child) if isinstance(module, nn.ModuleList) else look(child)
 
     look(root)
     uses: dict[int, int] = {}

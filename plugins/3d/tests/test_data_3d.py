@@ -108,3 +108,34 @@ def test_options_that_make_no_sense_are_refused():
         PromptOptions(fov=(0.0, 40.0))
     with pytest.raises(ValueError, match="elevation lies between -90 and 90"):
         SolidsOptions(elevation=(-90.0, 40.0))
+
+
+class Reads:
+    """A teacher that reads prompts, as those of image/diffusers do: here the length of a caption, twice."""
+
+    def encode(self, prompts):
+        return Conditions(prompt=torch.tensor([[float(len(p))] * 2 for p in prompts]))
+
+
+def test_a_teacher_that_reads_prompts_is_told_what_every_view_shows():
+    data = Prompt(prompt="a red torus")
+    assert "prompt" not in data.conditions(3, Rng(0))
+    data.meet(Reads())
+    cond = data.conditions(3, Rng(0))
+    assert data.captions(cond)[0] == captions.decode(cond["text"])[0] == "red torus, front view"
+    assert cond["prompt"][0].tolist() == [21.0, 21.0] and len(cond["azimuth"]) == 3
+    assert "prompt" in data.split("held_out").batch(torch.arange(2)).cond
+    assert "prompt" in RandomCameras(data).batch(4, Rng(0)).cond
+    data.meet(object())
+    assert "prompt" not in data.conditions(3, Rng(0))
+
+
+def test_any_text_may_be_said_instead_of_the_words_and_has_no_mesh():
+    data = Prompt(caption="a pineapple")
+    data.meet(Reads())
+    cond = data.conditions(3, Rng(0))
+    assert data.captions(cond)[0] == "a pineapple, front view" and data.mesh() is None
+    assert data.batch(torch.tensor([0])).x0 is None
+    data.reader = lambda prompts: torch.zeros(len(prompts))
+    with pytest.raises(LimbeckError, match="knows classes only"):
+        data.conditions(3, Rng(0))

@@ -13,7 +13,7 @@ from limbeck.processes import EDM, RectifiedFlow
 from limbeck.recipes import load
 from limbeck_audio.teachers import spoken_digits_teacher
 
-RECIPES = ("teacher", "dmd2", "consistency", "comospeech", "compare")
+RECIPES = ("teacher", "dmd2", "consistency", "comospeech", "compare", "tour")
 FEW = {
     "voices": ["en-us", "en-us+f2"], "held_out_voices": ["en-us+m3"], "pitches": [50], "speeds": [130, 160],
 }  # fmt: skip

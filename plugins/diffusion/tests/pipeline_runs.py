@@ -27,7 +27,7 @@ CLASSES = ("1", "7", "9")
 
 @contextmanager
 def registered():
-    """`tiny/pipeline`, teacher and generator: what image/diffusers is in the plugins of the modalities."""
+    """`tiny_pipelines/pipeline`, teacher and generator: what image/diffusers is in the plugins of the modalities."""
     brought = [
         Component(
             kind, "pipeline", f"limbeck_diffusion.pipelines.loading:diffusers_{role}", summary="a pipeline",
@@ -35,7 +35,7 @@ def registered():
         )
         for kind, role in (("teacher", "teacher"), ("generator", "student"))
     ]  # fmt: skip
-    with register(brought, name="tiny"):
+    with register(brought, name="tiny_pipelines"):
         yield
 
 
@@ -47,11 +47,11 @@ def recipe(name, family, folder, objective, lora, *, steps=2, updates=2, **more)
     else:
         options = {"sampling_steps": steps, "solver": "ddim", "nodes": 4}
         source = {"use": "trajectory", "steps": 2, "sampler": "ddim"}
-    teacher = {"use": "tiny/pipeline", "model": str(folder), **more.pop("teacher", {})}
+    teacher = {"use": "tiny_pipelines/pipeline", "model": str(folder), **more.pop("teacher", {})}
     return {
         "name": name,
         "teacher": teacher,
-        "generator": {"use": "tiny/pipeline", "init": "teacher", **({"lora": {"rank": 4}} if lora else {})},
+        "generator": {"use": "tiny_pipelines/pipeline", "init": "teacher", **({"lora": {"rank": 4}} if lora else {})},
         "objective": {"use": objective, **options},
         "data": {"use": "prompts", "prompts": CLASSES if family == "dit" else PROMPTS},
         "source": source,

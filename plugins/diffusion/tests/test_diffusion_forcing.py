@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import limbeck.recipes
 from limbeck.denoiser import Denoiser
 from limbeck.guidance import Guided
 from limbeck.interfaces import Batch, Phase, Space
@@ -269,3 +270,15 @@ def test_mistakes_are_named():
         DiffusionForcing(levels="chunk", chunk=3).setup(bidirectional)
     with pytest.raises(ValueError, match="t_range is a range of t / t_max"):
         DiffusionForcing(t_range=(0.5, 0.2))
+
+
+def test_a_recipe_that_streams_a_generator_without_a_cache_is_refused_before_anything_loads():
+    from limbeck.errors import MissingAbility
+    from limbeck.registry import registry
+
+    if "image/digits" not in [e.qualified for e in registry.components("generator")]:
+        pytest.skip("limbeck-image, whose generator has no cache, is not installed")
+    recipe = {"generator": {"use": "image/digits", "init": "random"}, "objective": "flow_matching"}
+    recipe |= {"data": "image/digits", "sampling": {"use": "streaming", "steps": 4}}
+    with pytest.raises(MissingAbility, match="sampler 'diffusion/streaming' walks generators with cache"):
+        limbeck.recipes.check(limbeck.recipes.load(recipe))

@@ -126,6 +126,22 @@ def test_entries_are_found_again_and_damaged_ones_are_made_again(tmp_path):
     assert EncodedFiles(tmp_path, said.append).read(other) is None and "another entry's" in said[2]
 
 
+def test_processes_of_one_run_share_the_work(tmp_path, monkeypatch):
+    keys, asked = [digest(i) for i in range(6)], []
+
+    def encode(rows):
+        asked.extend(rows)
+        if rows == [3]:  # meanwhile the other process makes the first two
+            for i in (0, 1):
+                EncodedFiles(tmp_path).write(keys[i], {"x": torch.full((1,), float(i))})
+        return [{"x": torch.full((1,), float(i))} for i in rows]
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert EncodedFiles(tmp_path).ensure(keys, encode, chunk=1) == 4 and asked == [3, 4, 5, 2]
+    assert [float(EncodedFiles(tmp_path).read(key)["x"]) for key in keys] == [0, 1, 2, 3, 4, 5]
+
+
 def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path))
     assert default_folder() == tmp_path / "encoded"

@@ -217,6 +217,22 @@ def test_sizes_that_cannot_be_are_refused_with_the_nearest_that_can(tiny_folder,
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sd15", {"frames": 5}),
+        ("flux", {"seconds": 1.0}),
+        ("stable_audio", {"height": 16}),
+        ("dit", {"negative_prompt": "ugly"}),
+        ("sd15", {"prompt_length": 8}),
+        ("sd3", {"guidance_embedding": 2.0}),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(tiny_folder, name, options):
+    with pytest.raises(LimbeckError, match=f"{next(iter(options))} means nothing to this {BY_NAME[name].title}; got "):
+        diffusers_teacher(model=tiny_folder(name), **options)
+
+
+@pytest.mark.parametrize(
     ("name", "options", "event"),
     [
         ("sd15", {}, (4, 8, 8)),

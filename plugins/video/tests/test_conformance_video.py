@@ -34,10 +34,10 @@ class TestVideoFolder(DataConformance):
 
 
 class Few(MovingDigits):
-    """24 held-out clips."""
+    """16 held-out clips."""
 
     def __len__(self):
-        return 24 if self.name == "held_out" else super().__len__()
+        return 16 if self.name == "held_out" else super().__len__()
 
     def split(self, name):
         return Few(name, self.frames, self.clips)
@@ -45,17 +45,17 @@ class Few(MovingDigits):
 
 class _OnDigits(MetricConformance):
     def data(self):
-        return Few(clips=60)
+        return Few(clips=16)
 
 
 class TestFrameFrechet(_OnDigits):
     def make(self):
-        return FrameFrechet(clips=30)
+        return FrameFrechet(clips=16)
 
 
 class TestMotionFrechet(_OnDigits):
     def make(self):
-        return MotionFrechet(clips=30)
+        return MotionFrechet(clips=16)
 
 
 class TestLabelAccuracy(_OnDigits):

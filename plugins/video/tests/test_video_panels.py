@@ -13,7 +13,7 @@ NUMBERS = {"drift": 0.25, "frozen": 0.0, "empty": 0.05, "frames_1_12": 2.0, "fra
 
 def run_of(*rows, metrics=None):
     table = {"rows": [{"name": name, "metrics": numbers} for name, numbers in rows]}
-    return SimpleNamespace(evaluation=table, built=SimpleNamespace(metrics=metrics, data=None))
+    return SimpleNamespace(evaluation=table, built=SimpleNamespace(metrics=metrics, data=None, sampler=None))
 
 
 def test_curves_are_read_from_the_numbers_of_windows():

@@ -40,6 +40,7 @@ def few():
         yield
 
 
+@pytest.mark.slow
 def test_a_streaming_run_from_recipe_to_report_and_films(tmp_path, few):
     run = limbeck.pretrain(RECIPE, out=tmp_path / "run", progress=False)
     rows = {row["role"]: row["metrics"] for row in json.loads((run.path / "evaluation.json").read_text())["rows"]}
@@ -51,6 +52,7 @@ def test_a_streaming_run_from_recipe_to_report_and_films(tmp_path, few):
 
     page = (run.path / "report.html").read_text()
     assert "Long rollouts" in page and "real clips going on" in page and "could not be shown" not in page
+    assert "8 clips of 36 frames" in page, "long rollouts are shown moving"
     assert "data:image/webp;base64" in page or "data:image/gif;base64" in page, "clips move in the page"
 
     again = limbeck.Run(run.path)

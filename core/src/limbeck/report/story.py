@@ -368,7 +368,9 @@ def next_commands(folder: Any, recipe: Mapping[str, Any], domain: str) -> list[s
     """How to sample a run and how to export it, as its modality does."""
     generator = recipe.get("generator")
     use = generator.get("use", "") if isinstance(generator, Mapping) else str(generator or "")
-    look = {"tokens": '--prompt "..."', "renders": "-n 24 -o orbit.gif"}.get(domain, "-n 64 -o samples.png")
+    usual = "-n 64 -o samples.png"
+    own = {"tokens": '--prompt "..."', "renders": "-n 24 -o orbit.gif", "clip": "-n 16 -o clips.gif"}
+    look = own.get(domain, usual)
     return [f"limbeck sample {folder} {look}", f"limbeck export {folder} exported/ --to {exporter_for(use)}"]
 
 

@@ -33,9 +33,8 @@ COMPONENTS: list[Component] = [
         can=_DENOISER,
     ),
     _recipe("spoken_digits_teacher", "trains the bundled teacher of spoken digits (flow matching)"),
-    _recipe(
-        "spoken_digits_dmd2", "distils the teacher of spoken digits into one step by distribution matching", tour="3"
-    ),
+    _recipe("spoken_digits_dmd2", "distils the teacher of spoken digits into one step by distribution matching"),
+    _recipe("spoken_digits_tour", "spoken_digits_dmd2 in three minutes", tour="3"),
     _recipe(
         "spoken_digits_consistency", "distils the teacher of spoken digits into one step by consistency distillation"
     ),

@@ -1,6 +1,6 @@
 """Data and exporters of pipelines of diffusers. Imports neither torch nor pydantic.
 
-The teachers themselves are listed by the plugins of their modalities (image/diffusers, video/diffusers, audio/diffusers).
+The teachers are listed by the plugins of their modalities: image/diffusers, video/diffusers, audio/diffusers.
 """
 
 from limbeck.manifest import Component

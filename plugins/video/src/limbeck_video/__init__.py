@@ -1,1 +1,3 @@
 """Limbeck for video."""
+
+__version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Pipelines of diffusers as teachers and students of video, and a recipe on them. Imports neither torch nor pydantic."""
+"""Pipelines of diffusers as teachers and students of video, with a recipe. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component
 from limbeck_diffusion._families_manifest import family_components

@@ -17,6 +17,7 @@ from torch import Tensor
 from limbeck.frechet import frechet_distance, moments
 from limbeck.interfaces import Codec, Data, Metric
 from limbeck_video import tracks
+from limbeck_video.moving_digits import SIDE
 from limbeck_video.options import FrechetOptions, TrajectoryOptions
 from limbeck_video.readers import WINDOW, clip_features, read_frames, read_labels, windows
 
@@ -148,6 +149,17 @@ class MotionFrechet(_Frechet):
     }  # fmt: skip
 
 
+def _digits(samples: Tensor, reference: Data, metric: str) -> Tensor:
+    """Clips of moving digits to look at; refused when they are something else, which nobody here can read."""
+    clips = seen(samples, reference)
+    if clips.ndim != 5 or clips.shape[2:] != (1, SIDE, SIDE):
+        raise ValueError(
+            f"{metric} reads digits in grey clips of {SIDE}x{SIDE} pixels, (N, F, 1, {SIDE}, {SIDE}); got "
+            f"{tuple(clips.shape)}. Leave it out of evaluate.metrics for other clips"
+        )
+    return clips
+
+
 class LabelAccuracy(Metric):
     """`label_accuracy`: share of clips in which both digits asked for are read, by all frames together."""
 
@@ -160,7 +172,7 @@ class LabelAccuracy(Metric):
                 f"label_accuracy needs the two labels that every clip was made for, (N, 2); got {given}. "
                 "Leave it out of evaluate.metrics for other clips"
             )
-        right = (read_labels(seen(samples, reference)) == cond.cpu().sort(dim=1).values).all(dim=1)
+        right = (read_labels(_digits(samples, reference, "label_accuracy")) == cond.cpu().sort(dim=1).values).all(dim=1)
         return {"label_accuracy": right.double().mean().item()}
 
 
@@ -175,7 +187,7 @@ class TrajectoryError(Metric):
         self.clips = clips
 
     def __call__(self, samples: Tensor, cond: Any, reference: Data) -> dict[str, float]:
-        places = read_frames(seen(samples, reference)).corners[: self.clips]
+        places = read_frames(_digits(samples, reference, "trajectory_error")).corners[: self.clips]
         if places.shape[1] > WINDOW:
             places = windows(places).flatten(0, 1)
         return {"trajectory_error": torch.cat([tracks.distances(part) for part in places.split(50)]).mean().item()}

@@ -1,14 +1,22 @@
 """Sections of reports of video runs: how a streaming student drifts, window by window."""
 
+import copy
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from limbeck.errors import CheckpointError
+from limbeck.interfaces import unwrap
 from limbeck.views import COLOURS
-from limbeck_video.drift import Drift
+from limbeck_video.drift import Drift, long_rollout, streams
+from limbeck_video.metrics import seen
+from limbeck_video.views import clip
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 560, 220, 46, 34
+SHOWN = 8  # rollouts
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,36 @@ def drift(run: Any) -> Fragment | None:
         )
     return Fragment(
         "Long rollouts",
-        f"{chart(curves)}<ul>{''.join(lines)}</ul>"
+        f"{chart(curves)}<ul>{''.join(lines)}</ul>{_clips(run)}"
         '<p class="caption">Per-frame Frechet distance to training clips, window by window, of clips that go on for '
         "longer than any that was trained on. The same number of clips everywhere; few clips make every distance "
         "larger, that of real ones too.</p>",
+    )
+
+
+def _metric(run: Any) -> Drift | None:
+    metrics = (getattr(run.built, "metrics", None) or {}).values()
+    return next((metric for metric in metrics if isinstance(metric, Drift)), None)
+
+
+def _clips(run: Any) -> str:
+    """A few rollouts of the student from beginning to end, moving. Empty where it is not sampled in a stream, or has no
+    checkpoint yet."""
+    metric, sampler = _metric(run), run.built.sampler
+    if metric is None or not streams(sampler):
+        return ""
+    try:
+        network = copy.deepcopy(unwrap(run.generator())).cpu().eval()  # the run goes on with its own
+    except CheckpointError:
+        return ""
+    part = run.built.data.split("held_out")
+    cond = part.batch(torch.arange(min(SHOWN, len(part)))).cond
+    rows = SHOWN if cond is None else len(cond)
+    made = long_rollout(network, sampler, cond, frames=metric.frames, steps=run.built.sampling_steps, rows=rows)
+    shown = clip(seen(made, run.built.data), cond)
+    return (
+        f'{shown.html()}<p class="caption">The student going on for {metric.frames} frames, made for the labels below '
+        "each clip.</p>"
     )
 
 
@@ -60,15 +94,11 @@ def curve_of(metrics: Mapping[str, Any]) -> dict[tuple[int, int], float]:
 
 def _real(run: Any) -> dict[tuple[int, int], float]:
     """The curve of held-out clips of the same number and length, where the data has them."""
-    for metric in (getattr(run.built, "metrics", None) or {}).values():
-        if isinstance(metric, Drift):
-            curve = metric.real_curve(run.built.data)
-            if curve is not None:
-                return {
-                    (k * metric.window + 1, (k + 1) * metric.window): value
-                    for k, value in enumerate(curve.distance.tolist())
-                }
-    return {}
+    metric = _metric(run)
+    curve = metric.real_curve(run.built.data) if metric is not None else None
+    if metric is None or curve is None:
+        return {}
+    return {(k * metric.window + 1, (k + 1) * metric.window): value for k, value in enumerate(curve.distance.tolist())}
 
 
 def _share(value: float) -> str:

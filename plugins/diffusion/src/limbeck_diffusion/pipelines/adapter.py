@@ -258,9 +258,9 @@ class PipelineTeacher(SharedBase, Predictor):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         self.take_base_along(fn)
         super()._apply(fn, recurse)
-        codec = self.space.codec
-        if next(codec.parameters(), None) is not None:
-            codec.to(self._like.device)  # follows to the device, never into half precision
+        codec, device = self.space.codec, self._like.device
+        if next(codec.parameters(), None) is not None and device.type != "meta":  # a skeleton needs no codec
+            codec.to(device)  # follows to the device, never into half precision
         return self
 
 

@@ -16,7 +16,7 @@ from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Data, Space
 from limbeck_diffusion.pipelines import prompt_files
 from limbeck_diffusion.pipelines.data_options import ImageFolderOptions, PromptsOptions
-from limbeck_diffusion.pipelines.encoded import EncodedFiles, digest, identity
+from limbeck_diffusion.pipelines.encoded import EncodedFiles, digest, identity, on_accelerator
 from limbeck_diffusion.pipelines.prompt_files import Bad, Prompt
 from limbeck_diffusion.pipelines.told import Told
 
@@ -178,24 +178,30 @@ class ImageFolder(_Told):
             )
         vae = getattr(codec, "vae", codec)
         settings = ["latents", identity(vae), str(next(vae.parameters()).dtype), height, width]
-        files, small = EncodedFiles(self.options.cache), []
-        keys, bad = [], []
-        for path, flipped in self.items:
-            content = digest(path.read_bytes())
-            key = digest(settings, content, flipped)
-            if files.read(key) is None:
+        contents = {path: digest(path.read_bytes()) for path, _ in self.items}
+        keys = [digest(settings, contents[path], flipped) for path, flipped in self.items]
+        files, errors, small = EncodedFiles(self.options.cache), {}, []
+
+        def encode(some: list[int]) -> list[dict[str, Tensor] | None]:
+            found: list[dict[str, Tensor] | None] = []
+            for i in some:
+                path, flipped = self.items[i]
                 try:
                     pixels, enlarged = _pixels(path, height, width)
                 except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on broken files
-                    bad.append((path, error))
-                    keys.append("")
+                    errors[keys[i]] = error
+                    found.append(None)
                     continue
                 if enlarged:
                     small.append(path)
-                files.ensure([key], lambda _, x=pixels, f=flipped: [{"latents": _encoded(codec, x, f)}])
-            keys.append(key)
-        self._leave_out(bad)
-        good = [i for i, key in enumerate(keys) if key]
+                found.append({"latents": _encoded(codec, pixels, flipped)})
+            return found
+
+        if any(files.read(key) is None for key in keys):
+            with on_accelerator(codec):
+                files.ensure(keys, encode, title="latents")
+        self._leave_out([(path, errors[key]) for (path, _), key in zip(self.items, keys, strict=True) if key in errors])
+        good = [i for i, key in enumerate(keys) if key not in errors]
         self.items = [self.items[i] for i in good]
         self.rows, self.keys = [self.rows[i] for i in good], [keys[i] for i in good]
         if small:

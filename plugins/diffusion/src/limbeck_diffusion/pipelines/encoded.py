@@ -15,7 +15,8 @@ import json
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError
+from limbeck_diffusion.regression import progress_bar
 
 Entry = dict[str, Tensor]
 IN_MEMORY = 512 * 2**20  # bytes of entries kept beside the files
@@ -76,6 +78,24 @@ def identity(*encoders: Any) -> str:
             settings = {key: value for key, value in settings.items() if "file" not in key}
             said.append(f"{type(encoder).__name__}:{digest(vocabulary, settings)}")
     return digest(said)
+
+
+@contextmanager
+def on_accelerator(*encoders: Any) -> Iterator[None]:
+    """Encoders on this process' accelerator inside, if there is one; then where they were before."""
+    if not torch.accelerator.is_available():
+        yield
+        return
+    kind: Any = torch.accelerator.current_accelerator()
+    modules = [m for m in encoders if isinstance(m, nn.Module) and next(m.parameters(), None) is not None]
+    before = [next(module.parameters()).device for module in modules]
+    try:
+        for module in modules:
+            module.to(f"{kind.type}:{os.environ.get('LOCAL_RANK', 0)}")
+        yield
+    finally:
+        for module, device in zip(modules, before, strict=True):
+            module.to(device)
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
@@ -134,30 +154,37 @@ class EncodedFiles:
     def ensure(
         self,
         keys: Sequence[str],
-        encode: Callable[[list[int]], Sequence[Mapping[str, Tensor]]],
+        encode: Callable[[list[int]], Sequence[Mapping[str, Tensor] | None]],
         *,
         chunk: int = 16,
-        each: Callable[[int], None] | None = None,
+        title: str = "encoding",
     ) -> int:
-        """See to it that every key has a good entry; how many had to be encoded.
+        """See to it that every key has a good entry; how many were encoded here.
+
+        Processes of one run (RANK of WORLD_SIZE) begin at different places and leave out what another made meanwhile.
 
         Args:
-            encode: indices into `keys` -> their entries. It is asked for `chunk` at a time.
-            each: told how many were finished, chunk by chunk.
+            encode: indices into `keys` -> their entries, None for what cannot be encoded. Asked for `chunk` at a time.
+            title: of the bar that a terminal shows.
         """
         first: dict[str, int] = {}
         for index, key in enumerate(keys):
             if key not in first and self.read(key) is None:
                 first[key] = index
-        missing = list(first.values())
-        for start in range(0, len(missing), chunk):
-            rows = missing[start : start + chunk]
-            for index, entry in zip(rows, encode(rows), strict=True):
-                self.write(keys[index], entry)
-            if each is not None:
-                each(len(rows))
-        self.made += len(missing)
-        return len(missing)
+        missing, world = list(first.values()), int(os.environ.get("WORLD_SIZE", 1))
+        start = len(missing) * int(os.environ.get("RANK", 0)) // world
+        missing, made = missing[start:] + missing[:start], 0
+        with progress_bar(title) if missing else nullcontext() as progress:
+            for begin in range(0, len(missing), chunk):
+                rows = [i for i in missing[begin : begin + chunk] if world == 1 or not self.path(keys[i]).is_file()]
+                for index, entry in zip(rows, encode(rows) if rows else (), strict=True):
+                    if entry is not None:
+                        self.write(keys[index], entry)
+                        made += 1
+                if progress is not None:
+                    progress(min(begin + chunk, len(missing)), len(missing))
+        self.made += made
+        return made
 
     def _keep(self, key: str, entry: Entry) -> None:
         size = _size(entry.values())
@@ -187,4 +214,4 @@ def _read_checked(path: Path, key: str) -> Entry:
     return entry
 
 
-__all__ = ["EncodedFiles", "default_folder", "digest", "identity", "tensors_digest"]
+__all__ = ["EncodedFiles", "default_folder", "digest", "identity", "on_accelerator", "tensors_digest"]

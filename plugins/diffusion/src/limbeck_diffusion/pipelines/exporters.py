@@ -33,13 +33,17 @@ def export_diffusers(
     few steps: `DiffusionPipeline.from_pretrained(directory)`."""
     student = _student(run)
     place, walk = _place(student), _walk(run, student)
-    pipeline = place.from_pretrained(**{student.family.network: _plain(student)})
+    part = {student.family.network: _plain(student)}
+    pipeline = place.from_pretrained(**part)
     found = _few_step(student, pipeline.scheduler, walk, type(pipeline))
     directory = prepare(directory, overwrite)
-    pipeline.register_modules(scheduler=found.scheduler)
+    # the network once more: from_pretrained of Wan loads its own in spite of the one that it is given
+    pipeline.register_modules(**part, scheduler=found.scheduler)
     _unnamed(pipeline)
     with quiet():
-        pipeline.to(getattr(torch, dtype)).save_pretrained(directory, safe_serialization=True)
+        if dtype != "float32":
+            pipeline.to(getattr(torch, dtype))
+        pipeline.save_pretrained(directory, safe_serialization=True)
     call = _call(pipeline, student, found)
     loading = [
         "import torch",

@@ -1,14 +1,16 @@
 """From a hub id or a folder to a teacher or a student."""
 
+import inspect
 from typing import Any
 
 import torch
 
-from limbeck.errors import OptionError
+from limbeck.errors import LimbeckError, OptionError
 from limbeck.interfaces import Space
 from limbeck_diffusion.pipelines.adapter import PipelineTeacher
 from limbeck_diffusion.pipelines.codecs import PipelineCodec
 from limbeck_diffusion.pipelines.conditioning import PromptEncoder
+from limbeck_diffusion.pipelines.families import Family
 from limbeck_diffusion.pipelines.options import DiffusersStudentOptions, DiffusersTeacherOptions
 from limbeck_diffusion.pipelines.places import Place, find
 from limbeck_diffusion.pipelines.schedule import schedule_of
@@ -30,6 +32,7 @@ def diffusers_teacher(modality: str | None = None, **options: Any) -> PipelineTe
 def teacher_of(pipeline: Any, place: Place, chosen: DiffusersTeacherOptions) -> PipelineTeacher:
     """A teacher of a pipeline in memory; what it lacks (text encoders) is loaded from `place` when needed."""
     family = place.family
+    _check_asked(pipeline, family, chosen)
     size, event = resolve_size(pipeline, family, chosen.height, chosen.width, chosen.frames, chosen.seconds)
     network, vae = getattr(pipeline, family.network), pipeline.vae
     if vae.dtype == torch.float16 and vae.config.get("force_upcast"):
@@ -49,7 +52,7 @@ def teacher_of(pipeline: Any, place: Place, chosen: DiffusersTeacherOptions) -> 
         schedule_of(pipeline.scheduler, tokens_of(pipeline, family, event)),
         Space(event, family.domain, codec),
         encoder,
-        guidance_embedding=chosen.guidance_embedding,
+        guidance_embedding=3.5 if chosen.guidance_embedding is None else chosen.guidance_embedding,
         source={
             "model": place.model,
             "folder": None if place.folder is None else str(place.folder),
@@ -61,6 +64,27 @@ def teacher_of(pipeline: Any, place: Place, chosen: DiffusersTeacherOptions) -> 
         },
     )
     return teacher.freeze()
+
+
+def _check_asked(pipeline: Any, family: Family, chosen: DiffusersTeacherOptions) -> None:
+    """Refuse options that this pipeline would ignore."""
+    config = getattr(pipeline, family.network).config
+    prompts = inspect.signature(pipeline.encode_prompt).parameters if family.text else {}
+    guided = bool(config.get("guidance_embeds")) or config.get("time_cond_proj_dim") is not None
+    fits = {
+        "height": family.modality != "audio",
+        "width": family.modality != "audio",
+        "frames": family.modality == "video",
+        "seconds": family.modality == "audio",
+        "negative_prompt": bool(family.text),
+        "prompt_length": "max_sequence_length" in prompts,
+        "guidance_embedding": guided,
+    }
+    for name, takes in fits.items():
+        if not takes and getattr(chosen, name):
+            raise LimbeckError(
+                f"{name} means nothing to this {family.title}; got {getattr(chosen, name)!r}. Leave it out"
+            )
 
 
 def _spare(place: Place) -> dict[str, None]:

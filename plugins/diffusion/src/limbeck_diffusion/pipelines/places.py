@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ class Place:
     def from_pretrained(self, **components: Any) -> Any:
         """`DiffusionPipeline.from_pretrained`, with errors in our words. Given components (None: left out) are not
         loaded."""
-        from diffusers import DiffusionPipeline
-
         where = str(self.folder) if self.folder is not None else self.model
         offline = {"local_files_only": True} if self.folder is not None else {}
         try:
+            from diffusers import DiffusionPipeline
+
             with quiet():
                 return DiffusionPipeline.from_pretrained(
                     where, revision=self.revision, variant=self.variant, **offline, **components
@@ -166,14 +167,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def _require_diffusers() -> None:
-    try:
-        import diffusers  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
+    """Looks for them without importing: a wrong folder is told at once."""
+    missing = [name for name in ("diffusers", "transformers") if find_spec(name) is None]
+    if missing:
         raise PluginLoadError(
-            f"pipelines need diffusers and transformers: {error}. Install them with: "
+            f"pipelines need diffusers and transformers; {' and '.join(missing)} cannot be found. Install them with: "
             'pip install "limbeck-diffusion[diffusers]"'
-        ) from error
+        )
 
 
 class quiet:
@@ -183,7 +183,8 @@ class quiet:
         from diffusers.utils import logging as theirs
         from transformers.utils import logging as others
 
-        self._before = theirs.get_verbosity(), others.get_verbosity(), others.is_progress_bar_enabled()
+        self._levels = theirs.get_verbosity(), others.get_verbosity()
+        self._bars = theirs.is_progress_bar_enabled(), others.is_progress_bar_enabled()
         theirs.set_verbosity_error()
         others.set_verbosity_error()
         theirs.disable_progress_bar()
@@ -193,8 +194,8 @@ class quiet:
         from diffusers.utils import logging as theirs
         from transformers.utils import logging as others
 
-        theirs.set_verbosity(self._before[0])
-        others.set_verbosity(self._before[1])
-        theirs.enable_progress_bar()
-        if self._before[2]:
-            others.enable_progress_bar()
+        theirs.set_verbosity(self._levels[0])
+        others.set_verbosity(self._levels[1])
+        for library, shown in zip((theirs, others), self._bars, strict=True):
+            if shown:
+                library.enable_progress_bar()

@@ -33,7 +33,7 @@ class VPTable(GaussianProcess):
 
     def __post_init__(self) -> None:
         table = torch.tensor(self.alphas_cumprod, dtype=torch.float64)
-        if len(table) > 1 and 0 <= table[-1] < TINY:
+        if len(table) > 1 and 0 <= table[-1] <= TINY:
             table[-1] = min(TINY, float(table[-2]) / 2)
         if table.ndim != 1 or len(table) < 2 or not (table.diff() < 0).all() or not 0 < table[-1] < table[0] <= 1:
             raise ValueError("alphas_cumprod must be two or more numbers in (0, 1], each below the one before")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck.conditions import Conditions
 from limbeck.errors import LimbeckError
-from limbeck_diffusion.pipelines.encoded import EncodedFiles, digest, identity
+from limbeck_diffusion.pipelines.encoded import EncodedFiles, digest, identity, on_accelerator
 from limbeck_diffusion.pipelines.prompt_files import Prompt
 
 NEGATIVE = "negative_"  # in front of the name of a condition: what replaces it under guidance
@@ -92,9 +92,14 @@ class Told:
     def encode(self, texts: Sequence[str]) -> int:
         """See to it that all are on disk; how many were encoded now."""
         wanted = list(dict.fromkeys(texts))
-        return self.files.ensure(
-            [self._key(text) for text in wanted], lambda some: [dict(self.encoder([wanted[i]])) for i in some]
-        )
+        keys = [self._key(text) for text in wanted]
+        if all(self.files.read(key) is not None for key in keys):
+            return 0
+        pipeline = self.encoder.pipeline
+        with on_accelerator(*(getattr(pipeline, part, None) for part in self.encoder.family.text_parts)):
+            return self.files.ensure(
+                keys, lambda some: [dict(self.encoder([wanted[i]])) for i in some], title="prompts"
+            )
 
     def _entry(self, text: str) -> dict[str, Tensor]:
         entry = self.files.read(self._key(text))
