@@ -255,8 +255,8 @@ class Objective(ABC):
     Subclasses set `Options` (a pydantic model; see `limbeck.options.Options`) and `needs`, and implement `setup`,
     `phases` and `loss`. Networks trained by the objective are registered with `add_role` in `setup`, and called through
     `self.network(name, phase)`: that returns the wrapped module (DDP) while the role moves and the bare one while it is
-    frozen, because a wrapped module whose parameters do not learn would wait for gradients that never come. A module that
-    is spread over processes (`limbeck.sharding`) is the same either way, and may be called through `forward` only.
+    frozen, because a wrapped module whose parameters do not learn would wait for gradients that never come. A module
+    that is spread over processes (`limbeck.sharding`) is the same either way, and may be called through `forward` only.
     """
 
     needs: ClassVar[Needs] = Needs()

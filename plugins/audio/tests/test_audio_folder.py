@@ -170,7 +170,7 @@ def test_what_was_decoded_is_kept_by_content_and_still_told(mixed, fresh_cache, 
         torch.cat([changed.mels, changed.split("held_out").mels]),
         torch.cat([first.mels, first.split("held_out").mels]),
     )
-    assert not torch.equal(*both) and len(list((fresh_cache / "audio").iterdir())) == 2
+    assert not torch.equal(*both) and len(list((fresh_cache / "audio_folder").iterdir())) == 2
 
 
 def test_files_in_no_folder_have_no_class(tmp_path):

@@ -5,9 +5,10 @@ import sys
 import pytest
 import torch
 
+from limbeck import disk_cache
 from limbeck.errors import LimbeckError
 from limbeck.randomness import Rng
-from limbeck_audio import clips, disk_cache, speech, voices
+from limbeck_audio import clips, speech, voices
 from limbeck_audio.classifier import describe
 from limbeck_audio.frontend import CLIP, RATE, SPACE
 from limbeck_audio.options import HELD_OUT_VOICES, TRAIN_VOICES
@@ -86,23 +87,25 @@ def test_voices_always_sound_the_same_whatever_was_said_before():
 def test_the_same_bits_come_from_the_disk_without_saying_anything(fresh_cache, monkeypatch):
     options = {**SMALL, "voices": ("en-us",), "words": ("go", "stop")}
     made = SpokenWords(**options)
-    (kept,) = (fresh_cache / "audio").glob("speech-*.safetensors")
+    (kept,) = (fresh_cache / "speech").glob("*.safetensors")
     speech._mels.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(voices, "speak", lambda *_: pytest.fail("synthesised again"))
         assert torch.equal(SpokenWords(**options).mels, made.mels)
-    kept.write_bytes(kept.read_bytes()[:100])  # torn
+    torn = fresh_cache / "torn"
+    torn.write_bytes(kept.read_bytes()[:100])
+    torn.replace(kept)  # not cut in place: what was loaded is still mapped to it
     speech._mels.cache_clear()
     assert torch.equal(SpokenWords(**options).mels, made.mels)
     speech._mels.cache_clear()
     assert len(SpokenWords(**options, split="held_out")) == 4
-    assert len(list((fresh_cache / "audio").iterdir())) == 2  # other voices, another file; nothing half written
+    assert len(list((fresh_cache / "speech").iterdir())) == 2  # other voices, another file; nothing half written
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning_only(fresh_cache, monkeypatch):
     (fresh_cache / "file").write_text("no folder")
     monkeypatch.setenv("LIMBECK_CACHE", str(fresh_cache / "file"))
-    with pytest.warns(UserWarning, match="could not keep .*made again next time"):
+    with pytest.warns(UserWarning, match="could not be kept: .*made again next time"):
         assert len(SpokenWords(**{**SMALL, "voices": ("en-us",), "words": ("go",)})) == 2
 
 

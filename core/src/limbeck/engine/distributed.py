@@ -83,8 +83,9 @@ class Place:
         if not parameters:
             return
         found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        there = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
-        flat = self.sum(torch.cat([*(g.reshape(-1).float() for g in found), there]))
+        wide = torch.float64 if any(p.dtype == torch.float64 for p in parameters) else torch.float32
+        there = torch.tensor([float(p.grad is not None) for p in parameters], dtype=wide, device=self.device)
+        flat = self.sum(torch.cat([*(g.reshape(-1).to(wide) for g in found), there]))
         sizes = [p.numel() for p in parameters]
         *means, there = (flat / self.world).split([*sizes, len(parameters)])
         for parameter, mean, seen in zip(parameters, means, there.tolist(), strict=True):

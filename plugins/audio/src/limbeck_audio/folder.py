@@ -16,10 +16,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from limbeck import disk_cache
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Data
 from limbeck.randomness import Rng
-from limbeck_audio import disk_cache, wav
+from limbeck_audio import wav
 from limbeck_audio.clips import centred, levelled, trimmed
 from limbeck_audio.frontend import CLIP, RATE, SPACE, resample
 from limbeck_audio.options import AudioFolderOptions
@@ -164,7 +165,7 @@ def _folder(
         "files": _fingerprint(root, names),
         "how": options.model_dump(include={"long", "min_seconds", "clipped", "bad_files"}),
     }
-    held = disk_cache.cached("folder", follows_from, lambda: _decoded(root, names, options))
+    held = disk_cache.cached("audio_folder", follows_from, lambda: _decoded(root, names, options))
     notes = json.loads(bytes(held["notes"].tolist()))
     missing = sum(map(len, notes["left_out"].values()))
     if missing:

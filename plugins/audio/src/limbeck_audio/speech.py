@@ -10,10 +10,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from limbeck import disk_cache
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Data
 from limbeck.randomness import Rng
-from limbeck_audio import disk_cache, voices
+from limbeck_audio import voices
 from limbeck_audio.clips import centred, levelled, trimmed
 from limbeck_audio.frontend import CLIP, RATE, SPACE, resample
 from limbeck_audio.options import DIGITS, SpokenDigitsOptions, SpokenWordsOptions

@@ -6,8 +6,7 @@ The name is a hash of everything that the tensors depend on (the prompt or the p
 and settings), so a changed encoder or prompt makes a new file and no file is ever out of date. Files are written aside
 and renamed: several processes may share a folder. One that is damaged is made again, with a message. No pickle.
 
-The default folder is $LIMBECK_CACHE/encoded, or limbeck/encoded in $XDG_CACHE_HOME or ~/.cache. Everything in it may be
-deleted at any time.
+The default folder is `encoded` in that of `limbeck.disk_cache`. Everything in it may be deleted at any time.
 """
 
 import hashlib
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck import disk_cache, teacher_files
 from limbeck.errors import LimbeckError
 from limbeck_diffusion.regression import progress_bar
 
@@ -31,11 +31,7 @@ IN_MEMORY = 512 * 2**20  # bytes of entries kept beside the files
 
 
 def default_folder() -> Path:
-    given = os.environ.get("LIMBECK_CACHE")
-    if given:
-        return Path(given).expanduser() / "encoded"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "limbeck" / "encoded"
+    return disk_cache.folder() / "encoded"
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -51,17 +47,6 @@ def digest(*parts: Any) -> str:
     return found.hexdigest()
 
 
-def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of names, types, shapes and values."""
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        flat: Any = tensor.reshape(-1).view(torch.uint8) if tensor.numel() else torch.empty(0, dtype=torch.uint8)
-        found.update(memoryview(flat.numpy()))
-    return found.hexdigest()
-
-
 def identity(*encoders: Any) -> str:
     """What encoders are: the digest of their weights; of a tokenizer, its vocabulary and settings. None stands for one
     that is not there. Reads every weight once (a gigabyte takes about a second)."""
@@ -70,7 +55,7 @@ def identity(*encoders: Any) -> str:
         if encoder is None:
             said.append("none")
         elif isinstance(encoder, nn.Module):
-            said.append(f"{type(encoder).__name__}:{tensors_digest(encoder.state_dict())}")
+            said.append(f"{type(encoder).__name__}:{teacher_files.digest(encoder.state_dict())}")
         else:
             vocabulary = encoder.get_vocab() if hasattr(encoder, "get_vocab") else {}
             settings = {key: str(value) for key, value in sorted(getattr(encoder, "init_kwargs", {}).items())}
@@ -140,7 +125,7 @@ class EncodedFiles:
         aside = path.with_name(f".{key}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(save(stored, metadata={"key": key, "digest": tensors_digest(stored)}))
+            aside.write_bytes(save(stored, metadata={"key": key, "digest": teacher_files.digest(stored)}))
             os.replace(aside, path)
         except OSError as error:
             aside.unlink(missing_ok=True)
@@ -209,9 +194,9 @@ def _read_checked(path: Path, key: str) -> Entry:
         entry = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     if note.get("key") != key:
         raise ValueError("it is another entry's")
-    if note.get("digest") != tensors_digest(entry):
+    if note.get("digest") != teacher_files.digest(entry):
         raise ValueError("its tensors are not those that were written")
     return entry
 
 
-__all__ = ["EncodedFiles", "default_folder", "digest", "identity", "on_accelerator", "tensors_digest"]
+__all__ = ["EncodedFiles", "default_folder", "digest", "identity", "on_accelerator"]
