@@ -23,9 +23,15 @@ def some_views(n):
 SEEN = ("generator views", "generator image", "generator voxels", "generator splats", "teacher views", "teacher oracle")
 
 # What a component needs to be judged beyond its defaults, and what is known not to hold, by plugin and component.
-SETTINGS = {
+SETTINGS = {  # two_times: what flow_map_time needs
+    "audio": {"component_options": {"generator mel": {"two_times": True}}},
+    "video": {
+        "component_options": dict.fromkeys(
+            ("generator moving_digits", "generator moving_digits_causal"), {"two_times": True}
+        ),
+    },
     "image": {
-        "component_options": {"generator digits": {"two_times": True}},  # flow_map_time: with two_times
+        "component_options": {"generator digits": {"two_times": True}},
         "component_conditions": {"generator digits": ten_labels, "teacher digits": ten_labels},
     },
     "text": {"component_options": {"data pydocs": {"prompt": 8}}},  # conditions: with prompt
@@ -56,7 +62,7 @@ def test_every_cell_that_the_matrix_calls_possible_trains(cell):
 
 
 def test_there_are_plugins_and_cells_to_judge():
-    if not {"diffusion", "image", "text", "3d"} <= set(MANIFESTS):
+    if not {"diffusion", "image", "text", "3d", "audio", "video"} <= set(MANIFESTS):
         pytest.skip(f"only these plugins are installed: {sorted(MANIFESTS)}")
     cells = {(c.objective.component.name, c.generator.qualified) for c in possible_cells()}
     assert cells >= {
@@ -66,4 +72,7 @@ def test_there_are_plugins_and_cells_to_judge():
         *((name, f"3d/{scene}") for name in ("sds", "csd", "vsd", "ism") for scene in ("image", "voxels", "splats")),
         *((name, "text/pydocs_lm") for name in ("fkl", "gkd", "seq_kd", "language_modelling")),
         ("mdlm", "text/pydocs_masked"), ("sdtt", "text/pydocs_masked"),
+        *((name, use) for name in ("dmd2", "consistency") for use in ("audio/mel", "video/moving_digits")),
+        ("comospeech", "audio/mel"), ("self_forcing", "video/moving_digits_causal"),
+        ("diffusion_forcing", "video/moving_digits"), ("diffusion_forcing", "video/moving_digits_causal"),
     }  # fmt: skip

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 import limbeck
+from limbeck import teacher_files
 from limbeck.build import build
 from limbeck.errors import Interrupted
 from limbeck.recipes import load, variant
 from limbeck.registry import create
 from limbeck_video.moving_digits import MovingDigits
-from limbeck_video.teachers import moving_digits_causal_teacher, moving_digits_teacher
+from limbeck_video.teachers import moving_digits_causal_teacher, moving_digits_generator, moving_digits_teacher
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "patch": 10}
 STUDENT = {"use": "video/moving_digits_causal", "init": "random", "start": "fresh", **SMALL}
@@ -63,6 +64,22 @@ def test_a_pretraining_run_becomes_a_teacher_file_that_loads(tmp_path):
     trained = run.generator().state_dict()
     assert all(torch.equal(tensor, trained[name]) for name, tensor in teacher.state_dict().items())
     assert teacher.provenance["recipe"] == "moving_digits_teacher" and "CC BY 4.0" in teacher.provenance["data"]
+
+
+def test_a_causal_run_becomes_a_teacher_file_that_streams(tmp_path):
+    tiny = tmp_path / "tiny.safetensors"
+    small = moving_digits_generator(**SMALL)
+    teacher_files.write(tiny, small.state_dict(), config=SMALL, provenance={})
+    run = limbeck.distill(
+        "moving_digits_causal", out=tmp_path / "run", evaluate=EVALUATE, train={**few(1), "precision": "no"},
+        teacher={"use": "video/moving_digits", "weights": str(tiny)},
+        generator={"use": "video/moving_digits_causal", "init": "teacher", "start": "fresh", **SMALL}, **QUIET,
+    )  # fmt: skip
+    (path,) = run.export("teacher", tmp_path / "out", dtype="float32")
+    teacher = moving_digits_causal_teacher(weights=str(path))
+    assert teacher.chunk == 3 and teacher.new_cache().positions == ()
+    assert not torch.equal(teacher.network.place, small.network.place)
+    torch.testing.assert_close(teacher.network.place, small.network.place, rtol=0, atol=2e-3)  # one step from there
 
 
 class Press:

@@ -176,6 +176,8 @@ def _members(module: ModuleType) -> Iterator[str]:
     if module.__doc__:
         yield _clean(module.__doc__)
     for name, value in sorted(vars(module).items()):
+        if module is sys and name.endswith("hook"):  # as Python made it: test runners and consoles put in their own
+            value = vars(sys).get(f"__{name}__", value)
         documented = getattr(value, "__doc__", None)
         if name.startswith("_") or not isinstance(documented, str) or isinstance(value, ModuleType):
             continue

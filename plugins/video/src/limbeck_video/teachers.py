@@ -80,7 +80,12 @@ def moving_digits_causal(**options: Any) -> Denoiser:
 
 def _bundled(name: str, **options: Any) -> Denoiser:
     path = ClipTeacherOptions(**options).weights or str(resources.files("limbeck_video") / "assets" / name)
-    return teacher_files.load(path, moving_digits_generator)
+    return teacher_files.load(path, _any_network)
+
+
+def _any_network(start: str = "fresh", **config: Any) -> Denoiser:
+    """From the options of either generator; the file itself holds the weights."""
+    return moving_digits_generator(**config)
 
 
 __all__ = [
