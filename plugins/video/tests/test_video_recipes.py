@@ -149,14 +149,13 @@ def test_a_short_self_forcing_run_brings_streamed_frames_closer_to_real_ones(tmp
 
     run = limbeck.distill(
         "moving_digits_self_forcing", out=tmp_path / "run", train={"steps": 20, "batch_size": 8, "warmup": 0, "ema": 0},
-        overrides=["objective.frames=null"], evaluate=EVALUATE, **QUIET,
+        evaluate=EVALUATE, **QUIET,
     )  # fmt: skip
-    data = MovingDigits()
+    data, judge = MovingDigits(), FrameFrechet(clips=200)
     cond = data.split("held_out").batch(torch.arange(64)).cond
+    how = {"steps": run.built.sampling_steps, "count": 64, "cond": cond, "batch_size": 32}
     found = [
-        FrameFrechet(clips=200)(
-            generate(model, run.built.sampler, steps=4, count=64, cond=cond, batch_size=32).samples.value, cond, data
-        )["frame_frechet"]
+        judge(generate(model, run.built.sampler, **how).samples.value, cond, data)["frame_frechet"]
         for model in (moving_digits_causal_teacher(), run.generator())
     ]
     assert found[1] < 0.8 * found[0], found

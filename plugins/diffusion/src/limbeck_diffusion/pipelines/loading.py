@@ -120,24 +120,30 @@ def diffusers_student(modality: str | None = None, **options: Any) -> PipelineTe
 
 
 def image_teacher(**options: Any) -> PipelineTeacher:
+    """`diffusers_teacher` for pipelines of images; others are refused."""
     return diffusers_teacher("image", **options)
 
 
 def video_teacher(**options: Any) -> PipelineTeacher:
+    """`diffusers_teacher` for pipelines of clips; others are refused."""
     return diffusers_teacher("video", **options)
 
 
 def audio_teacher(**options: Any) -> PipelineTeacher:
+    """`diffusers_teacher` for pipelines of sound; others are refused."""
     return diffusers_teacher("audio", **options)
 
 
 def image_student(**options: Any) -> PipelineTeacher:
+    """`diffusers_student` for pipelines of images; others are refused."""
     return diffusers_student("image", **options)
 
 
 def video_student(**options: Any) -> PipelineTeacher:
+    """`diffusers_student` for pipelines of clips; others are refused."""
     return diffusers_student("video", **options)
 
 
 def audio_student(**options: Any) -> PipelineTeacher:
+    """`diffusers_student` for pipelines of sound; others are refused."""
     return diffusers_student("audio", **options)
