@@ -26,9 +26,7 @@ SEEN = ("generator views", "generator image", "generator voxels", "generator spl
 SETTINGS = {  # two_times: what flow_map_time needs
     "audio": {"component_options": {"generator mel": {"two_times": True}}},
     "video": {
-        "component_options": dict.fromkeys(
-            ("generator moving_digits", "generator moving_digits_causal"), {"two_times": True}
-        ),
+        "component_options": {f"generator moving_digits{kind}": {"two_times": True} for kind in ("", "_causal")},
     },
     "image": {
         "component_options": {"generator digits": {"two_times": True}},

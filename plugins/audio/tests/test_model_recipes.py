@@ -68,7 +68,7 @@ def test_an_interrupted_run_resumes_bitwise(tmp_path, name):
 
 @pytest.mark.slow
 def test_eighty_steps_of_dmd2_close_most_of_the_gap_to_the_teacher(tmp_path):
-    # the whole recipe closes 95 % and more; docs/benchmarks.md
+    # 100 steps of a longer schedule closed 78 %, 800 closed 93.5 %
     run = limbeck.distill(
         "spoken_digits_dmd2",
         out=tmp_path / "run",
