@@ -229,7 +229,13 @@ _SOURCES = [
         ("data", "DataSource", "real examples, epoch by epoch", {"samples"}, {}),
         ("prior", "PriorSource", "noise and conditions only", (), {}),
         ("trajectory", "TrajectorySource", "states of teacher trajectories that start at noise", {"trajectory"}, {}),
-        ("pairs", "PairsSource", "pairs of noise and teacher sample, made once", {"pairs", "samples"}, {"count": 16}),
+        (
+            "pairs",
+            "PairsSource",
+            "pairs of noise and teacher sample, made once",
+            {"pairs", "samples"},
+            {"count": 16, "chunk": 16},
+        ),
         ("student", "StudentSource", "samples of the current student", {"samples"}, {}),
     )
 ]
