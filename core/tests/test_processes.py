@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from limbeck.processes import EDM, KINDS, VP, RectifiedFlow, TrigFlow, VPCosine, align, time_grid
+from limbeck.processes import EDM, KINDS, VP, RectifiedFlow, TrigFlow, VPCosine, align, process_named, time_grid
 
 PROCESSES = [
     RectifiedFlow(), RectifiedFlow(shift=3.0), VP(), VP(beta_min=0.05, beta_max=12.0), VPCosine(), EDM(),
@@ -336,3 +336,11 @@ def test_grids_refuse_nonsense():
         time_grid(EDM(), 0)
     with pytest.raises(ValueError, match="unknown spacing 'cubic'; allowed: uniform, log_snr, karras"):
         time_grid(EDM(), 3, "cubic")
+
+
+def test_processes_have_names_that_recipes_use():
+    assert process_named("rectified_flow", shift=3.0) == RectifiedFlow(shift=3.0)
+    assert process_named("trigflow", sigma_data=0.5) == TrigFlow(sigma_data=0.5)
+    assert [type(process_named(name)) for name in ("edm", "vp", "vp_cosine")] == [EDM, VP, VPCosine]
+    with pytest.raises(ValueError, match="unknown process 'flow'; allowed: rectified_flow, trigflow, edm"):
+        process_named("flow")

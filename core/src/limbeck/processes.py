@@ -16,7 +16,7 @@ from eps or score at alpha_t = 0 (returned as nan: pure noise says nothing about
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -256,6 +256,26 @@ class TrigFlow(GaussianProcess):
 
     def time(self, sigma_edm: Tensor) -> Tensor:
         return torch.atan(sigma_edm / self.sigma_data)
+
+
+ProcessName = Literal["rectified_flow", "trigflow", "edm", "vp", "vp_cosine"]
+
+
+def process_named(name: ProcessName, *, shift: float = 1.0, sigma_data: float = 1.0) -> GaussianProcess:
+    """A process by the name that recipes use. `shift` is rectified flow's, `sigma_data` TrigFlow's; others have
+    neither."""
+    match name:
+        case "rectified_flow":
+            return RectifiedFlow(shift=shift)
+        case "trigflow":
+            return TrigFlow(sigma_data=sigma_data)
+        case "edm":
+            return EDM()
+        case "vp":
+            return VP()
+        case "vp_cosine":
+            return VPCosine()
+    raise ValueError(f"unknown process {name!r}; allowed: {', '.join(get_args(ProcessName))}")
 
 
 # --- grids -----------------------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ import torch
 
 import limbeck
 from limbeck import teacher_files
-from limbeck.processes import EDM, RectifiedFlow
+from limbeck.processes import EDM, RectifiedFlow, process_named
 from limbeck_audio import word_means
 from limbeck_audio.model_options import MelGeneratorOptions
 from limbeck_audio.speech import SpokenDigits
-from limbeck_audio.teachers import BUNDLED, LOG_SIGMA, SIGMA_DATA, mel_generator, process_named, spoken_digits_teacher
+from limbeck_audio.teachers import BUNDLED, LOG_SIGMA, SIGMA_DATA, mel_generator, spoken_digits_teacher
 
 TINY = {"channels": (8, 16), "embedding": 16, "patch": 8}
 FEW = {
@@ -60,7 +60,7 @@ def lively(**options):
 @pytest.mark.parametrize("name", ["edm", "vp", "vp_cosine", "trigflow"])
 def test_an_edm_network_says_the_same_of_the_same_state_on_every_process(name):
     network, labels = lively().double(), torch.tensor([3, 10])
-    flow, other = network.process, process_named(name)
+    flow, other = network.process, process_named(name, sigma_data=SIGMA_DATA)
     t = torch.tensor([0.3, 0.9], dtype=torch.float64)
     xt = torch.randn(2, 1, 64, 64, dtype=torch.float64)
     there, time = flow.to(other, xt, t)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limbeck import teacher_files
 from limbeck.denoiser import Denoiser
-from limbeck.processes import EDM, VP, GaussianProcess, RectifiedFlow, TrigFlow, VPCosine
+from limbeck.processes import process_named
 from limbeck_audio import word_means
 from limbeck_audio.frontend import SPACE
 from limbeck_audio.model_options import MelGeneratorOptions, SpokenDigitsTeacherOptions
@@ -33,21 +33,6 @@ class LevelUNet(UNet):
         return super().embed(time.clamp(*LOG_SIGMA), cond, s)
 
 
-def process_named(name: str, shift: float = 1.0) -> GaussianProcess:
-    match name:
-        case "rectified_flow":
-            return RectifiedFlow(shift=shift)
-        case "trigflow":
-            return TrigFlow(sigma_data=SIGMA_DATA)
-        case "edm":
-            return EDM()
-        case "vp":
-            return VP()
-        case "vp_cosine":
-            return VPCosine()
-    raise ValueError(f"unknown process {name!r}; allowed: rectified_flow, trigflow, edm, vp, vp_cosine")
-
-
 def mel_generator(**options: Any) -> Denoiser:
     """A fresh denoiser of mel spectrograms under the label of a word. The label after the last word means "no word"."""
     chosen = MelGeneratorOptions(**options)
@@ -62,7 +47,7 @@ def mel_generator(**options: Any) -> Denoiser:
         condition=partial(ClassEmbedding, chosen.words),
         two_times=chosen.two_times,
     )
-    process = process_named(chosen.process, chosen.shift)
+    process = process_named(chosen.process, shift=chosen.shift, sigma_data=SIGMA_DATA)
     adapted = {
         "prediction": chosen.prediction,
         "sigma_data": SIGMA_DATA,
@@ -86,7 +71,7 @@ def spoken_digits_teacher(**options: Any) -> Denoiser:
     path = chosen.weights or str(resources.files("limbeck_audio") / "assets" / BUNDLED)
     teacher = teacher_files.load(path, mel_generator, dropout=0.0)
     if chosen.process is not None:
-        process = process_named(chosen.process)
+        process = process_named(chosen.process, sigma_data=SIGMA_DATA)
         if teacher.prediction != "edm" and process != teacher.process:
             raise ValueError(
                 f"the teacher in {path} predicts {teacher.prediction} on {teacher.process}; only prediction edm can be "
@@ -96,4 +81,4 @@ def spoken_digits_teacher(**options: Any) -> Denoiser:
     return teacher
 
 
-__all__ = ["LevelUNet", "mel_generator", "process_named", "spoken_digits_teacher"]
+__all__ = ["LevelUNet", "mel_generator", "spoken_digits_teacher"]

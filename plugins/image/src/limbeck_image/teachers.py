@@ -6,28 +6,13 @@ from typing import Any
 
 from limbeck import teacher_files
 from limbeck.denoiser import Denoiser
-from limbeck.processes import EDM, VP, GaussianProcess, RectifiedFlow, TrigFlow, VPCosine
+from limbeck.processes import process_named
 from limbeck_diffusion.unet import ClassEmbedding, UNet
 from limbeck_image.digits import CLASSES, SPACE
 from limbeck_image.options import DigitsGeneratorOptions, DigitsTeacherOptions
 
 SIGMA_DATA = 0.75  # standard deviation of the scans in [-1, 1]
 BUNDLED = "digits_teacher.safetensors"
-
-
-def process_named(name: str, shift: float = 1.0) -> GaussianProcess:
-    match name:
-        case "rectified_flow":
-            return RectifiedFlow(shift=shift)
-        case "trigflow":
-            return TrigFlow(sigma_data=SIGMA_DATA)
-        case "edm":
-            return EDM()
-        case "vp":
-            return VP()
-        case "vp_cosine":
-            return VPCosine()
-    raise ValueError(f"unknown process {name!r}; allowed: rectified_flow, trigflow, edm, vp, vp_cosine")
 
 
 def digits_generator(**options: Any) -> Denoiser:
@@ -46,7 +31,7 @@ def digits_generator(**options: Any) -> Denoiser:
     )
     return Denoiser(
         network,
-        process_named(chosen.process, chosen.shift),
+        process_named(chosen.process, shift=chosen.shift, sigma_data=SIGMA_DATA),
         SPACE,
         prediction=chosen.prediction,
         sigma_data=SIGMA_DATA,

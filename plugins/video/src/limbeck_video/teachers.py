@@ -6,7 +6,7 @@ from typing import Any
 from limbeck import teacher_files
 from limbeck.build import load_weights
 from limbeck.denoiser import Denoiser
-from limbeck.processes import GaussianProcess, RectifiedFlow, TrigFlow, VPCosine
+from limbeck.processes import process_named
 from limbeck_video.model_options import CausalNetworkOptions, ClipNetworkOptions, ClipTeacherOptions
 from limbeck_video.moving_digits import CLASSES, DIGITS, NULL, SPACE
 from limbeck_video.transformer import ClipTransformer
@@ -14,17 +14,6 @@ from limbeck_video.transformer import ClipTransformer
 SIGMA_DATA = 0.45  # standard deviation of the clips in [-1, 1]
 BUNDLED = "moving_digits_teacher.safetensors"
 BUNDLED_CAUSAL = "moving_digits_causal.safetensors"
-
-
-def process_named(name: str, shift: float = 1.0) -> GaussianProcess:
-    match name:
-        case "rectified_flow":
-            return RectifiedFlow(shift=shift)
-        case "trigflow":
-            return TrigFlow(sigma_data=SIGMA_DATA)
-        case "vp_cosine":
-            return VPCosine()
-    raise ValueError(f"unknown process {name!r}; allowed: rectified_flow, trigflow, vp_cosine")
 
 
 def moving_digits_generator(**options: Any) -> Denoiser:
@@ -46,7 +35,7 @@ def moving_digits_generator(**options: Any) -> Denoiser:
     )
     return Denoiser(
         network,
-        process_named(chosen.process, chosen.shift),
+        process_named(chosen.process, shift=chosen.shift, sigma_data=SIGMA_DATA),
         SPACE,
         prediction=chosen.prediction,
         sigma_data=SIGMA_DATA,
@@ -90,5 +79,5 @@ def _any_network(start: str = "fresh", **config: Any) -> Denoiser:
 
 __all__ = [
     "SIGMA_DATA", "moving_digits_causal", "moving_digits_causal_teacher", "moving_digits_generator",
-    "moving_digits_teacher", "process_named",
+    "moving_digits_teacher",
 ]  # fmt: skip
