@@ -297,9 +297,9 @@ def test_a_folder_that_holds_something_is_left_alone(name, tmp_path):
     (tmp_path / "mine").write_text("precious")
     small = {"views": 2, "size": 16, "render_size": 16} if name == "gif" else {}
     with pytest.raises(RunExists, match=r"not empty.*overwrite=True"):
-        limbeck.create("exporter", name, run=run_of(scene), directory=tmp_path, **small)
+        limbeck.create("exporter", f"3d/{name}", run=run_of(scene), directory=tmp_path, **small)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    written = limbeck.create("exporter", name, run=run_of(scene), directory=tmp_path, overwrite=True, **small)
+    written = limbeck.create("exporter", f"3d/{name}", run=run_of(scene), directory=tmp_path, overwrite=True, **small)
     assert all(path.is_file() for path in written) and (tmp_path / "mine").read_text() == "precious"
     with pytest.raises(LimbeckError, match="particle 3 of a scene with 1; give one from 0 to 0"):
         limbeck.create("exporter", name, run=run_of(scene), directory=tmp_path / "p", particle=3, **small)
