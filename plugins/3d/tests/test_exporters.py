@@ -302,7 +302,7 @@ def test_a_folder_that_holds_something_is_left_alone(name, tmp_path):
     written = limbeck.create("exporter", f"3d/{name}", run=run_of(scene), directory=tmp_path, overwrite=True, **small)
     assert all(path.is_file() for path in written) and (tmp_path / "mine").read_text() == "precious"
     with pytest.raises(LimbeckError, match="particle 3 of a scene with 1; give one from 0 to 0"):
-        limbeck.create("exporter", name, run=run_of(scene), directory=tmp_path / "p", particle=3, **small)
+        limbeck.create("exporter", f"3d/{name}", run=run_of(scene), directory=tmp_path / "p", particle=3, **small)
 
 
 def test_a_run_without_a_scene_is_told_so(tmp_path):
