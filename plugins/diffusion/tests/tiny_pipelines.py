@@ -388,7 +388,7 @@ def stable_audio() -> Any:
         cross_attention_input_dim=16,
     )
     vae = AutoencoderOobleck(
-        encoder_hidden_size=4,
+        encoder_hidden_size=8,  # means and scales
         downsampling_ratios=[2, 2],
         channel_multiples=[1, 2],
         decoder_channels=4,
