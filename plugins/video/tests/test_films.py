@@ -6,6 +6,7 @@ import json
 import re
 from types import SimpleNamespace
 
+import av
 import numpy
 import pytest
 import torch
@@ -18,8 +19,6 @@ from limbeck.views import picture
 from limbeck_video import exporters, film
 from limbeck_video.moving_digits import SPACE, MovingDigits
 from limbeck_video.views import CELL, GAP, ClipGrid, clip
-
-av = pytest.importorskip("av", reason="PyAV is a hard dependency of limbeck-video")
 
 
 def reloaded(data):

@@ -3,6 +3,7 @@
 import warnings
 from fractions import Fraction
 
+import av
 import numpy
 import pytest
 import torch
@@ -10,8 +11,6 @@ import torch
 from limbeck.errors import LimbeckError
 from limbeck_video import film, folder
 from limbeck_video.folder import VideoFolder, resampling, upright
-
-av = pytest.importorskip("av", reason="PyAV is a hard dependency of limbeck-video")
 
 
 @pytest.fixture(autouse=True)
