@@ -7,7 +7,7 @@ cell. `limbeck.comparison` and `limbeck.tours` say which recipes the cells hold.
 import gc
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,23 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.objective} on {self.on}"
+
+
+@dataclass
+class Cells:
+    """A folder of runs that belong together. `rows()` has a mapping for every cell."""
+
+    path: Path
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.status == "failed"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        from limbeck.report.comparison import row
+
+        return [row(cell) for cell in self.cells]
 
 
 # --- what is there already -------------------------------------------------------------------------------------------

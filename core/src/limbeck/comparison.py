@@ -10,12 +10,12 @@ Every cell is an ordinary run in OUT/<on>/<objective>/ (`limbeck.cells`).
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from limbeck import matrix, recipes
-from limbeck.cells import Cell, run_all
+from limbeck.cells import Cell, Cells, run_all
 from limbeck.errors import MissingAbility, RecipeError, UnknownComponent, did_you_mean
 from limbeck.recipes import Recipe
 
@@ -152,24 +152,12 @@ def _cell(b: Base, name: str, entry: Any, overrides: Sequence[str], out: Path) -
 
 
 @dataclass
-class Comparison:
+class Comparison(Cells):
     """What `compare` leaves: cells, their numbers, the report. `rows()` has a mapping for every cell."""
-
-    path: Path
-    cells: list[Cell] = field(default_factory=list)
 
     @property
     def report(self) -> Path:
         return self.path / "report.html"
-
-    @property
-    def failed(self) -> list[Cell]:
-        return [cell for cell in self.cells if cell.status == "failed"]
-
-    def rows(self) -> list[dict[str, Any]]:
-        from limbeck.report.comparison import row
-
-        return [row(cell) for cell in self.cells]
 
     def to_dict(self) -> dict[str, Any]:
         return {"folder": str(self.path), "report": str(self.report), "cells": self.rows()}

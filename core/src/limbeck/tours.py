@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import recipes
-from limbeck.cells import Cell, run_all
+from limbeck.cells import Cell, Cells, run_all
 from limbeck.errors import RecipeError, did_you_mean
 
 DEFAULT_FOLDER = Path("runs/tour")
@@ -59,25 +59,14 @@ def plan(
 
 
 @dataclass
-class Tour:
+class Tour(Cells):
     """What a tour leaves: its runs, and one page."""
 
-    path: Path
-    cells: list[Cell] = field(default_factory=list)
     _sections: dict[Path, Any] = field(default_factory=dict, repr=False)  # of finished runs: made once
 
     @property
     def page(self) -> Path:
         return self.path / "index.html"
-
-    @property
-    def failed(self) -> list[Cell]:
-        return [cell for cell in self.cells if cell.status == "failed"]
-
-    def rows(self) -> list[dict[str, Any]]:
-        from limbeck.report.comparison import row
-
-        return [row(cell) for cell in self.cells]
 
     def to_dict(self) -> dict[str, Any]:
         return {"folder": str(self.path), "page": str(self.page), "cells": self.rows()}

@@ -14,7 +14,8 @@ from limbeck.categorical import MaskedProcess, draw
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher, unwrap
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
-from limbeck.sharding import plain_copy, whole
+from limbeck.sharding import plain_copy
+from limbeck_diffusion.averages import follow
 from limbeck_diffusion.masked_pretraining import corrupt, masked_process
 from limbeck_diffusion.times import stratified_time
 from limbeck_diffusion.token_divergences import DIVERGENCES, log_probabilities, token_loss
@@ -177,20 +178,6 @@ class SDTT(Objective):
             self.teacher.load_state_dict(_part(state, "teacher."))
         if self.average is not None:
             self.average.load_state_dict(_part(state, "average."))
-
-
-@torch.no_grad()
-def follow(average: nn.Module, online: nn.Module, decay: float) -> None:
-    """One update of a moving average of parameters; buffers are copied."""
-    with whole(online):
-        source = dict(online.named_parameters()) | dict(online.named_buffers())
-        for value in source.values():
-            average.to(value.device)
-            break
-        for name, buffer in average.named_buffers():
-            buffer.copy_(source[name])
-        for name, parameter in average.named_parameters():
-            parameter.lerp_(source[name].to(parameter.dtype), 1 - decay)
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Predictor, Teacher, average, unwrap
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
-from limbeck.sharding import whole
+from limbeck_diffusion.averages import follow
 from limbeck_diffusion.consistency_kernels import (
     GaussianKernel,
     Kernel,
@@ -112,24 +112,10 @@ class Consistency(Objective):
             return online
         if step != self._target_step:
             decay = self.options.target_decay if self._target_step >= 0 else 0.0
-            self._follow(online, decay)
+            self.target.train(online.training)
+            follow(self.target, online, decay)
             self._target_step = step
         return self.target
-
-    @torch.no_grad()
-    def _follow(self, online: nn.Module, decay: float) -> None:
-        assert self.target is not None
-        with whole(online):
-            source = dict(online.named_parameters()) | dict(online.named_buffers())
-            first = next(iter(source.values()), None)
-            if first is not None:
-                self.target.to(first.device)
-            self.target.train(online.training)
-            for name, buffer in self.target.named_buffers():
-                buffer.copy_(source[name])
-            for name, parameter in self.target.named_parameters():
-                if parameter is not source[name]:  # adapters are averaged, the base below them is the same one
-                    parameter.lerp_(source[name].to(parameter.dtype), 1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         if self.target is None:
