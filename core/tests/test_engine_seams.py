@@ -288,6 +288,23 @@ def test_a_run_becomes_a_teacher_file_that_says_how_it_is_built_and_where_it_com
     assert 0 < worst < 1e-3
 
 
+def test_a_teacher_file_names_the_file_that_its_training_began_from(tmp_path):
+    problem.train(tmp_path / "run", train={"steps": 1}, evaluate=NO_EVALUATION)
+    (first,) = Run(tmp_path / "run").export("teacher", tmp_path / "first", dtype="float32")
+    header = teacher_files.read(first)[1]
+    assert header["provenance"]["began_from"] == "random"
+    generator = {"use": "tiny_net", "init": str(first)}
+    problem.train(tmp_path / "more", generator=generator, train={"steps": 2}, evaluate=NO_EVALUATION)
+    (second,) = Run(tmp_path / "more").export("teacher", tmp_path / "second", dtype="float32")
+    began = teacher_files.read(second)[1]["provenance"]["began_from"]
+    assert began["file"] == first.name and str(tmp_path) not in json.dumps(began)
+    assert began["provenance"] == header["provenance"] and len(began["sha256"]) == 64
+    generator = {"use": "tiny_net", "init": str(tmp_path / "more")}
+    problem.train(tmp_path / "third", generator=generator, train={"steps": 1}, evaluate=NO_EVALUATION)
+    (third,) = Run(tmp_path / "third").export("teacher", tmp_path / "out")
+    assert teacher_files.read(third)[1]["provenance"]["began_from"] == "more"
+
+
 def test_a_changed_teacher_file_is_refused(tmp_path):
     path = tmp_path / "teacher.safetensors"
     teacher_files.write(path, problem.Net(width=8).state_dict(), config={"width": 8})

@@ -93,6 +93,7 @@ def export(run: Any, directory: Path | str, *, dtype: Literal["float16", "float3
         "recipe": recipe.name,
         "steps": recipe.train.steps,
         "seed": recipe.train.seed,
+        "began_from": _beginning(recipe.generator.init),
         "data": getattr(run.built.data, "licence", ""),
         "licence": "Apache-2.0",
         "evaluation": [{key: row[key] for key in ("name", "evaluations", "metrics") if key in row} for row in rows],
@@ -100,6 +101,19 @@ def export(run: Any, directory: Path | str, *, dtype: Literal["float16", "float3
     }
     write(path, state, config=dict(recipe.generator.options), provenance=provenance)
     return [path]
+
+
+def _beginning(init: str) -> str | dict[str, Any]:
+    """The first weights of a run: 'random', 'teacher', or what is known of the file or the run that they were in.
+
+    Names only, no folders: the file goes to other machines."""
+    path = Path(init).expanduser()
+    if not path.is_file():
+        return path.name
+    with safe_open(str(path), framework="pt") as file:
+        header = dict(file.metadata() or {})
+    known = {"sha256": header.get("sha256"), "provenance": json.loads(header.get("provenance", "null"))}
+    return {"file": path.name, **{name: value for name, value in known.items() if value is not None}}
 
 
 def _distribution(use: str) -> dict[str, str]:
