@@ -199,7 +199,8 @@ class FakeRun:
     def evaluate(self):
         return [{"name": "student", "evaluations": 1, "ms_per_sample": 0.012, "metrics": {"frechet": float("nan")}}]
 
-    def export(self, to, directory):
+    def export(self, to, directory, **options):
+        self.asked.append((to, options))
         return [directory / f"student.{to}"]
 
     def report(self):
@@ -334,6 +335,10 @@ def test_sample_evaluate_export_and_report_reach_the_run(limbeck, folder):
     assert "student" in limbeck("evaluate", "runs/mine")[1]
     assert json.loads(limbeck("evaluate", "runs/mine", "--json")[1])[0]["metrics"] == {"frechet": None}
     assert limbeck("export", "runs/mine", "--to", "torch", "out")[1].strip() == "out/student.torch"
+    assert limbeck("export", "runs/mine", "out", "--to", "torch", "overwrite=true", "frames=60")[0] == 0
+    assert FakeRun.asked[-2:] == [("torch", {}), ("torch", {"overwrite": True, "frames": 60})]
+    code, _, err = limbeck("export", "runs/mine", "out", "directory=elsewhere")
+    assert code == 2 and "'directory' is no option of an exporter" in err
     assert limbeck("report", "runs/mine")[1].strip() == "runs/mine/report.html"
     code, _, err = limbeck("export", "runs/mine", "--to", "torhc", "out")
     assert code == 2 and "Did you mean 'torch'" in err

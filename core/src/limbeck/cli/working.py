@@ -292,6 +292,7 @@ def export_command(
     to: Annotated[
         str, typer.Option("--to", help="An exporter: limbeck list exporters.", autocompletion=complete_exporter)
     ] = "torch",
+    options: Annotated[list[str] | None, typer.Argument(help="option=value of the exporter, such as frames=60")] = None,
     as_json: Json = False,
 ) -> None:
     """Write a run's student as an ordinary artefact that loads without Limbeck.
@@ -299,14 +300,19 @@ def export_command(
     \b
     Examples:
       limbeck export runs/digits_dmd2 --to torch student/
-      limbeck export runs/digits_dmd2 --to safetensors student/
-    Exit codes: 0 done; 2 no such run or exporter; 3 exporter failed to load; 5 bad checkpoint.
+      limbeck export runs/digits_dmd2 --to safetensors student/ overwrite=true
+      limbeck export runs/moving_digits_self_forcing --to gif clips/ frames=60
+    Exit codes: 0 done; 2 no such run, exporter or option; 3 exporter failed to load; 5 bad checkpoint.
     """
+    from limbeck.recipe_text import parse_override
     from limbeck.registry import registry
 
     if not any(entry.component.name == to for entry in registry.components("exporter")):
         registry.find("exporter", to)  # says what there is; of a name that several have, the run takes its own
-    files = open_run(run).export(to, directory)
+    given = {".".join(path): value for path, value in map(parse_override, options or [])}
+    if taken := given.keys() & {"run", "to", "directory"}:
+        raise RecipeError(f"'{min(taken)}' is no option of an exporter: limbeck export RUN DIR --to NAME [option=value]")
+    files = open_run(run).export(to, directory, **given)
     paths = [str(file) for file in files or [directory]]
     show_json(paths) if as_json else print("\n".join(paths))
 
