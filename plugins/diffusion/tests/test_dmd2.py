@@ -282,6 +282,22 @@ def test_exit_last_judges_only_what_is_sampled_in_the_end():
         assert calls == [False, False, True]
 
 
+def test_gradient_all_flows_through_the_earlier_calls_too():
+    # The student's mean m moves its sample m + k (x - m / 2), k = 2 v / (v + 1), x = m / 2 + eps / 2: by 1 - k / 2
+    # through the call at t = 1/2, by 1 with the call at t = 1, which answers m. The field is the same.
+    found = {}
+    for calls in ("last", "all"):
+        student = GaussianTeacher(RectifiedFlow(), mean=0.7, std=0.6).trainable_copy()
+        objective = DMD2(steps=2, exit="last", gradient=calls, normalise=False)
+        objective.setup(student, GaussianTeacher(RectifiedFlow(), mean=-0.4, std=1.3))
+        objective.roles()["critic"].predictor.load_state_dict(student.state_dict())
+        objective.loss(GENERATOR, Batch(noise=torch.tensor([[0.9]], dtype=torch.float64)), Rng(0)).backward()
+        found[calls] = student.means.grad[-1].item()
+    k = 2 * 0.36 / 1.36
+    assert abs(found["all"]) > 0.01
+    assert found["last"] == pytest.approx((1 - k / 2) * found["all"], rel=1e-9)
+
+
 def test_a_discriminator_without_real_data_is_refused():
     objective = DMD2(gan_weight=0.1, gan_features=(1,))
     objective.setup(toy(0), toy(1).freeze())

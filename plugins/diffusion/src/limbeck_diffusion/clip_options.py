@@ -51,8 +51,8 @@ class SelfForcingOptions(_ChunkOptions, DMD2Options):
     frames: int | None = Field(
         None,
         ge=1,
-        description="longest rollout: each step draws a length from the clip's up to this, and judges its last frames, "
-        "as many as the teacher's clip has; None: always the clip's",
+        description="longest rollout: half of the steps make the clip's own length, the others draw a longer one up to "
+        "this and judge its last frames, as many as the teacher's clip has; None: always the clip's",
     )
 
     @model_validator(mode="after")

@@ -60,7 +60,7 @@ class ISM(FieldObjective):
         return [Phase("generator", ("generator",))]
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        sample = self._produce(phase, batch, rng, grad="last")
+        sample = self._produce(phase, batch, rng, grad=self.options.gradient)
         with torch.no_grad():
             field, explain = self._field(sample.at.detach(), batch.cond, rng)
         return replace(self._moved(sample, field, batch, rng, sample.at[0].numel()), explain=explain)

@@ -287,6 +287,11 @@ class FieldOptions(Options):
         description="steps > 1: after which call of its rollout the student is judged; random (DMD2) matches the "
         "mixture of all its outputs, last only what is sampled in the end",
     )
+    gradient: Literal["last", "all"] = Field(
+        "last",
+        description="steps > 1: which calls of the rollout carry gradient; last (DMD2, Self Forcing), or all, at the "
+        "memory of all: with exit: last the earlier calls learn only so",
+    )
 
     @field_validator("t_range")
     @classmethod

@@ -114,7 +114,7 @@ class ScoreDifference(FieldObjective):
     # --- the two players ---
 
     def _generator_loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        sample = self._produce(phase, batch, rng, grad="last")
+        sample = self._produce(phase, batch, rng, grad=self.options.gradient)
         critic = self.network("critic", phase) if self._subtracted == "critic" else None
         with torch.no_grad():
             noised = self.kernel.noised(sample.value.detach(), rng, range_at(self.options.t_range, rng.step))

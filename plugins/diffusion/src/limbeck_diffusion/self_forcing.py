@@ -55,8 +55,8 @@ class SelfForcing(ScoreDifference):
         o = self.options
         clip = self.teacher.space.event[0]
         frames = clip
-        if o.frames is not None:
-            frames += self.chunk * rng.shared_integer("length", (o.frames - clip) // self.chunk + 1)
+        if longer := ((o.frames or clip) - clip) // self.chunk:  # lengths beyond the clip's own
+            frames += self.chunk * max(0, rng.shared_integer("length", 2 * longer) - longer + 1)
         sample = chunked_rollout(
             self.network("generator", phase), batch.cond, plan=self.plan, rng=rng, batch_size=len(batch),
             noise=batch.noise, frames=frames, chunk=self.chunk, window=o.window, sink=o.sink,
