@@ -71,7 +71,7 @@ def prepare(directory: Path | str, overwrite: bool = False) -> Path:
     if directory.is_dir() and any(directory.iterdir()) and not overwrite:
         raise RunExists(
             f"{directory} is not empty, and nothing in it was touched. Choose another folder, empty this one, "
-            "or replace the files of an earlier export: limbeck export RUN DIR overwrite=true (in Python overwrite=True)."
+            "or replace the files of an earlier export: limbeck export RUN DIR overwrite=true (Python: overwrite=True)."
         )
     directory.mkdir(parents=True, exist_ok=True)
     return directory

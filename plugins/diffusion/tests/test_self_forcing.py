@@ -170,7 +170,9 @@ def test_longer_rollouts_are_judged_by_their_last_frames():
         (first,) = torch.autograd.grad(sample.at.sum(), toy.first, allow_unused=True)
         assert (first is None) == (length > 3)  # frame 0 is in the judged clip only when nothing follows
     assert set(lengths) == {3, 4, 5, 6, 7}
-    assert 24 <= lengths.count(3) <= 40, "half of the rollouts have the clip's own length: only they train its beginning"
+    assert 24 <= lengths.count(3) <= 40, (
+        "half of the rollouts have the clip's own length: only they train its beginning"
+    )
 
 
 def test_all_chunks_and_parts_of_a_batch_leave_at_the_same_call():

@@ -139,14 +139,14 @@ def test_a_bidirectional_network_sees_later_frames_and_refuses_a_cache():
 
 
 def test_frames_beyond_the_length_of_training_are_welcome():
-    net, x = network(attention="block_causal"), clip(frames=30)
+    net, x = network(attention="block_causal", chunk=3), clip(frames=30)
     time = torch.full((2,), 0.4, dtype=torch.float64)
     cached, cache = by_chunks(net, x, time, 3, window=6, sink=3)
     assert cached.shape == x.shape and cached.isfinite().all() and cache.positions == (0, 1, 2, *range(24, 30))
 
 
 def test_the_same_frames_later_in_a_clip_look_the_same():
-    net, x = network(attention="block_causal", window=3), clip(frames=24)
+    net, x = network(attention="block_causal", chunk=3, window=3), clip(frames=24)
     x[:, 12:] = x[:, :12]
     out = net(x, torch.full((2,), 0.4, dtype=torch.float64), LABELS)
     # two layers with a window of a chunk reach two chunks back: from the third chunk on the past is the same
@@ -154,7 +154,7 @@ def test_the_same_frames_later_in_a_clip_look_the_same():
 
 
 def test_a_rollout_with_a_cache_is_a_recomputation_of_everything():
-    predictor = awake(moving_digits_generator(**SMALL, attention="block_causal"))
+    predictor = awake(moving_digits_generator(**SMALL, attention="block_causal", chunk=3))
     plan, rng = Plan((1.0, 0.6)), limbeck.rng(3)
     noise = torch.cat([rng.normal(f"noise/{k}", (2, 3, 1, 20, 20)).double() for k in range(4)], 1)
     rolled = chunked_rollout(predictor, LABELS, plan=plan, rng=rng, noise=noise, grad="none").value

@@ -38,15 +38,15 @@ def test_manifest_and_options_load_without_torch():
     assert done.returncode == 0, done.stderr
 
 
-RECIPES = ("teacher", "causal", "self_forcing", "dmd2", "consistency")
+RECIPES = ("teacher", "causal", "self_forcing", "tour", "dmd2", "consistency")
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_build_with_what_is_bundled(name):
     built = build(load(f"moving_digits_{name}"))
     assert built.space.event == (12, 1, 20, 20) and built.sampler is not None
-    if name in ("causal", "self_forcing"):
-        assert built.generator.chunk == 3 and built.generator.new_cache(window=9).frames == 0
+    if name in ("causal", "self_forcing", "tour"):
+        assert built.generator.chunk == 4 and built.generator.new_cache(window=8).frames == 0
 
 
 @pytest.mark.parametrize("objective", ["self_forcing", "dmd2", "consistency"])
@@ -77,7 +77,7 @@ def test_a_causal_run_becomes_a_teacher_file_that_streams(tmp_path):
     )  # fmt: skip
     (path,) = run.export("teacher", tmp_path / "out", dtype="float32")
     teacher = moving_digits_causal_teacher(weights=str(path))
-    assert teacher.chunk == 3 and teacher.new_cache().positions == ()
+    assert teacher.chunk == 4 and teacher.new_cache().positions == ()
     assert not torch.equal(teacher.network.place, small.network.place)
     torch.testing.assert_close(teacher.network.place, small.network.place, rtol=0, atol=2e-3)  # one step from there
 
@@ -100,7 +100,7 @@ def weights(folder):
 
 def test_an_interrupted_self_forcing_run_resumes_bitwise(tmp_path):
     small = {"generator": STUDENT, "train": few(4, 2), "evaluate": EVALUATE}
-    where = {"overrides": ["objective.frames=18", "objective.critic_init=generator"], **QUIET}
+    where = {"overrides": ["objective.frames=20", "objective.critic_init=generator"], **QUIET}
     with pytest.raises(Interrupted, match="stopped at step 2 and saved"):
         limbeck.distill("moving_digits_self_forcing", out=tmp_path / "run", callbacks=[Press(2)], **small, **where)
     limbeck.distill("moving_digits_self_forcing", out=tmp_path / "run", resume=True, **small, **where)
@@ -113,26 +113,26 @@ def test_an_interrupted_self_forcing_run_resumes_bitwise(tmp_path):
 
 def test_a_consumer_that_stops_early_leaves_nothing_behind_and_has_seen_the_same_frames():
     start, cond = moving_digits_causal_teacher(), torch.tensor([[2, 7]])
-    sampler = create("sampler", "streaming", window=6, sink=3)
-    whole = torch.cat(list(sampler.stream(start, cond, steps=2, rng=limbeck.rng(1), frames=18)), 1)
+    sampler = create("sampler", "streaming", window=8, sink=4)
+    whole = torch.cat(list(sampler.stream(start, cond, steps=2, rng=limbeck.rng(1), frames=24)), 1)
     new_cache, kept = start.new_cache, []
     start.new_cache = lambda *args: kept.append(new_cache(*args)) or kept[-1]
     stream = sampler.stream(start, cond, steps=2, rng=limbeck.rng(1))  # without end
     seen = torch.cat([next(stream), next(stream)], 1)
     caches = [weakref.ref(cache) for cache in kept]
     kept.clear()
-    assert caches[0]() is not None and caches[0]().start in (3, 6)
+    assert caches[0]() is not None and caches[0]().start in (4, 8)
     stream.close()
     del stream
     gc.collect()
     assert caches[0]() is None, "the cache outlives the stream"
-    assert torch.equal(seen, whole[:, :6]) and torch.is_grad_enabled()
+    assert torch.equal(seen, whole[:, :8]) and torch.is_grad_enabled()
     assert not any(p.grad is not None for p in start.parameters())
 
 
 def test_streams_differ_by_seed_and_keep_going_beyond_the_window():
     start, cond = moving_digits_causal_teacher(), torch.tensor([[2, 7], [0, 0]])
-    sampler = create("sampler", "streaming", window=3)
+    sampler = create("sampler", "streaming", window=4)
     one, other = (
         torch.cat(list(sampler.stream(start, cond, steps=1, rng=limbeck.rng(seed), frames=24)), 1) for seed in (1, 2)
     )

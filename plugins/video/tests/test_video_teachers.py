@@ -79,20 +79,20 @@ def test_the_causal_start_goes_on_from_clean_frames():
     start, batch = moving_digits_causal_teacher(), held_out(24)
     eps = torch.randn(batch.x0.shape, generator=torch.Generator().manual_seed(0))
     t = torch.zeros(24, 12)
-    t[:, 9:] = 0.7
+    t[:, 8:] = 0.7
     xt = start.process.add_noise(batch.x0, eps, t)
     strangers = xt.clone()
-    strangers[:, :9] = xt[:, :9].roll(1, 0)
+    strangers[:, :8] = xt[:, :8].roll(1, 0)
     with torch.no_grad():
-        own, other = (start(x, t, batch.cond).x0_hat[:, 9:] for x in (xt, strangers))
-    error_own, error_other = ((x - batch.x0[:, 9:]).square().mean().item() for x in (own, other))
+        own, other = (start(x, t, batch.cond).x0_hat[:, 8:] for x in (xt, strangers))
+    error_own, error_other = ((x - batch.x0[:, 8:]).square().mean().item() for x in (own, other))
     assert error_own < 0.6 * error_other
 
 
 def test_causal_students_begin_as_the_bundled_start():
     student, start = moving_digits_causal(), moving_digits_causal_teacher()
     assert all(torch.equal(tensor, start.state_dict()[name]) for name, tensor in student.state_dict().items())
-    assert all(p.requires_grad for p in student.parameters()) and student.chunk == 3
+    assert all(p.requires_grad for p in student.parameters()) and student.chunk == 4
     assert moving_digits_causal(start="fresh", **SMALL).new_cache(window=6, sink=3).positions == ()
     with pytest.raises(RecipeError, match=r"generator\.start: bundled: the weights do not fit"):
         moving_digits_causal(**SMALL)

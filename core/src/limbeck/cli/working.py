@@ -311,7 +311,9 @@ def export_command(
         registry.find("exporter", to)  # says what there is; of a name that several have, the run takes its own
     given = {".".join(path): value for path, value in map(parse_override, options or [])}
     if taken := given.keys() & {"run", "to", "directory"}:
-        raise RecipeError(f"'{min(taken)}' is no option of an exporter: limbeck export RUN DIR --to NAME [option=value]")
+        raise RecipeError(
+            f"'{min(taken)}' is no option of an exporter: limbeck export RUN DIR --to NAME [option=value]"
+        )
     files = open_run(run).export(to, directory, **given)
     paths = [str(file) for file in files or [directory]]
     show_json(paths) if as_json else print("\n".join(paths))

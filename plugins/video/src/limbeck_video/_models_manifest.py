@@ -56,7 +56,8 @@ COMPONENTS: list[Component] = [
     ),
     _recipe("moving_digits_teacher", "trains the bundled bidirectional teacher of moving digits (flow matching)"),
     _recipe("moving_digits_causal", "trains the bundled causal start from the teacher's weights (diffusion forcing)"),
-    _recipe("moving_digits_self_forcing", "distils the teacher into a streaming student of four steps", tour="2"),
+    _recipe("moving_digits_self_forcing", "distils the teacher into a student that streams, two calls a chunk"),
+    _recipe("moving_digits_tour", "moving_digits_self_forcing in five minutes", tour="2"),
     _recipe("moving_digits_dmd2", "distils the teacher into four steps by distribution matching, clips at once"),
     _recipe("moving_digits_consistency", "distils the teacher into four steps by consistency distillation"),
     _recipe(

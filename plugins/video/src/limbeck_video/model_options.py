@@ -17,7 +17,7 @@ class ClipNetworkOptions(Options):
     attention: Literal["full", "causal", "block_causal"] = Field(
         "full", description="frames that a frame sees: all, those before it, or those of its own and earlier chunks"
     )
-    chunk: int = Field(3, ge=1, description="frames of a chunk, with block_causal")
+    chunk: int = Field(4, ge=1, description="frames of a chunk, with block_causal")
     window: int | None = Field(
         None, ge=1, description="frames before its own chunk that a frame sees when a whole clip is given; null: all"
     )
@@ -25,7 +25,11 @@ class ClipNetworkOptions(Options):
     process: Literal["rectified_flow", "trigflow", "vp_cosine"] = Field(
         "rectified_flow", description="how clips are corrupted"
     )
-    shift: float = Field(1.0, gt=0, description="time shift of rectified flow: more steps at much noise")
+    shift: float | None = Field(
+        None,
+        gt=0,
+        description="time shift of rectified flow: more time at much noise; null: 3, as the bundled teacher has",
+    )
     prediction: Literal["v", "velocity", "x0"] = Field("v", description="what the network predicts")
     two_times: bool = Field(False, description="accept a second time s, to learn a flow map")
 
@@ -33,7 +37,7 @@ class ClipNetworkOptions(Options):
     def _fits(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} cannot be split among {self.heads} heads: use a multiple")
-        if self.shift != 1 and self.process != "rectified_flow":
+        if self.shift not in (None, 1) and self.process != "rectified_flow":
             raise ValueError(f"shift belongs to rectified_flow; the process is {self.process}")
         if self.attention == "full" and (self.window is not None or self.sink):
             raise ValueError("window and sink limit what causal attention sees; attention is full: leave them out")

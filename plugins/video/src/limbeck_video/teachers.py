@@ -12,6 +12,7 @@ from limbeck_video.moving_digits import CLASSES, DIGITS, NULL, SPACE
 from limbeck_video.transformer import ClipTransformer
 
 SIGMA_DATA = 0.45  # standard deviation of the clips in [-1, 1]
+SHIFT = 3.0  # a clip shows everything many times over: it is at much noise that what happens in it is decided
 BUNDLED = "moving_digits_teacher.safetensors"
 BUNDLED_CAUSAL = "moving_digits_causal.safetensors"
 
@@ -35,7 +36,7 @@ def moving_digits_generator(**options: Any) -> Denoiser:
     )
     return Denoiser(
         network,
-        process_named(chosen.process, shift=chosen.shift, sigma_data=SIGMA_DATA),
+        process_named(chosen.process, shift=SHIFT if chosen.shift is None else chosen.shift, sigma_data=SIGMA_DATA),
         SPACE,
         prediction=chosen.prediction,
         sigma_data=SIGMA_DATA,

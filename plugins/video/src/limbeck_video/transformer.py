@@ -163,7 +163,7 @@ class ClipTransformer(nn.Module):
         heads: int = 4,
         patch: int = 4,
         attention: Attention = "full",
-        chunk: int = 3,
+        chunk: int = 4,
         window: int | None = None,
         sink: int = 0,
         labels: tuple[int, int] | None = (10, 2),
