@@ -67,7 +67,10 @@ def build(recipe: Any) -> Built:
     _check_meaning(recipe, data, generator)
     objective = make("objective", recipe.objective, "objective")
     Rng(seed, phase="build/setup").seed_globally()
-    objective.setup(generator, teacher)
+    try:
+        objective.setup(generator, teacher)
+    except ValueError as error:  # options and partners that do not fit, refused in the objective's own words
+        raise RecipeError(str(error)) from error
     if not objective.roles():
         raise LimbeckError(
             f"objective '{recipe.objective.use}' has no roles after setup, so nothing would be trained. Its setup must "

@@ -11,7 +11,7 @@ import torch
 import limbeck
 from limbeck import teacher_files
 from limbeck.build import build
-from limbeck.errors import Interrupted
+from limbeck.errors import Interrupted, RecipeError
 from limbeck.recipes import load, variant
 from limbeck.registry import create
 from limbeck_video.moving_digits import MovingDigits
@@ -106,6 +106,11 @@ def test_an_interrupted_self_forcing_run_resumes_bitwise(tmp_path):
     limbeck.distill("moving_digits_self_forcing", out=tmp_path / "run", resume=True, **small, **where)
     limbeck.distill("moving_digits_self_forcing", out=tmp_path / "calm", **small, **where)
     assert weights(tmp_path / "run") == weights(tmp_path / "calm")
+
+
+def test_a_rollout_that_is_no_whole_number_of_chunks_is_an_error_of_the_recipe():
+    with pytest.raises(RecipeError, match="whole number of chunks of 4; got 18"):
+        build(load("moving_digits_self_forcing", overrides=["objective.frames=18"]))
 
 
 # --- streaming -------------------------------------------------------------------------------------------------------
