@@ -75,17 +75,25 @@ class Regress(Objective):
         return Loss(self.options.gain * average(error))
 
 
-class Breaks(Regress):
-    """Cannot be set up."""
+class Refuses(Regress):
+    """Cannot be set up, and says why."""
 
     def setup(self, generator, teacher=None, **named):
         raise ValueError("this objective wants another network")
+
+
+class Breaks(Regress):
+    """Fails in its first step, of a fault of its own."""
+
+    def loss(self, phase, batch, rng):
+        raise ZeroDivisionError("nothing to divide by")
 
 
 def components():
     predicts = {"gaussian", "denoiser", "sampling"}
     return [
         Component("objective", "regress", Regress, needs=Needs(generator={"denoiser"})),
+        Component("objective", "refuses", Refuses, needs=Needs(generator={"denoiser"})),
         Component("objective", "breaks", Breaks, needs=Needs(generator={"denoiser"})),
         Component("objective", "maps", Regress, needs=Needs(generator={"flow_map"}, teacher={"denoiser"})),
         Component("generator", "other_net", problem.Net, can={*predicts, "flow_map"}, modality="others"),
@@ -263,10 +271,11 @@ def _interrupted(loss):
 
 
 def test_a_run_that_fails_costs_its_row_and_not_the_others(tmp_path):
-    found = comparison.compare(["breaks", "regress"], ["points"], out="out")
-    assert [cell.status for cell in found.cells] == ["failed", "finished"]
-    assert found.cells[0].reason == "ValueError: this objective wants another network"
-    assert [cell.objective for cell in found.failed] == ["breaks"]
+    found = comparison.compare(["refuses", "breaks", "regress"], ["points"], out="out")
+    assert [cell.status for cell in found.cells] == ["failed", "failed", "finished"]
+    assert found.cells[0].reason == "this objective wants another network"  # an answer to the recipe, in plain words
+    assert found.cells[1].reason == "ZeroDivisionError: nothing to divide by"  # a fault: its kind is told
+    assert [cell.objective for cell in found.failed] == ["refuses", "breaks"]
 
 
 def test_a_run_of_another_recipe_is_refused_and_only_that_one_made_again_when_asked(tmp_path):
@@ -330,7 +339,7 @@ def test_the_command_prints_a_table_or_json_and_says_what_failed(capsys):
         main(arguments)
     out, err = capsys.readouterr()
     assert stop.value.code == 1
-    assert "1 of 3 runs failed" in err and "breaks on toys/points: ValueError" in err
+    assert "1 of 3 runs failed" in err and "breaks on toys/points: ZeroDivisionError" in err
     lines = out.splitlines()
     assert lines[0].split()[:5] == ["on", "objective", "metric", "student", "teacher"]
     assert "spread (lower is better)" in lines[1] and re.search(r"breaks +failed", lines[2])
