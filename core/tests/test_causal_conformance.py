@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from limbeck.interfaces import Sample
+from limbeck.interfaces import Prediction, Sample
 from limbeck.processes import EDM, RectifiedFlow
 from limbeck.testing import AR1, CausalToy, GeneratorConformance, TeacherConformance, check
 from limbeck.testing.conformance.objectives import toy_causal
@@ -27,7 +27,7 @@ class TestBidirectionalAR1(TeacherConformance):
 
 
 class TestCausalToy(GeneratorConformance):
-    can = {"gaussian", "denoiser", "cache", "sampling", "trainable_copy"}
+    can = {"gaussian", "denoiser", "cache", "cache_ahead", "sampling", "trainable_copy"}
 
     def make(self):
         return CausalToy(FLOW, (6, 2), gain=0.5, carry=0.4, chunk=2)
@@ -50,8 +50,14 @@ class Wrong(CausalToy):
         super().__init__(FLOW, (6, 2), gain=0.5, carry=0.4, chunk=2)
         self.wrong = wrong
 
-    def forward(self, xt, t, cond=None, *, s=None, features=(), cache=None, write=False):
+    def forward(self, xt, t, cond=None, *, s=None, features=(), cache=None, write=False, ahead=0):
         match self.wrong:
+            case "writes what it only began" if ahead:
+                return super().forward(xt, t, cond, cache=cache, write=True)
+            case "begins before it wrote" if ahead:
+                begun = super().forward(xt[:, -ahead:], t, cond, cache=cache).x0_hat
+                out = super().forward(xt, t, cond, cache=cache, write=True, ahead=ahead)
+                return Prediction(x0_hat=torch.cat([out.x0_hat[:, :-ahead], begun], 1))
             case "always writes":
                 write = cache is not None
             case "never writes":
@@ -66,7 +72,7 @@ class Wrong(CausalToy):
             case "hidden state" if cache is not None:
                 self.memory = xt.mean() if write else getattr(self, "memory", 0.0) * 0.5
                 return super().forward(xt + 0.1 * self.memory, t, cond, cache=cache, write=write)
-        return super().forward(xt, t, cond, cache=cache, write=write)
+        return super().forward(xt, t, cond, cache=cache, write=write, ahead=ahead)
 
     def new_cache(self, window=None, sink=0, tag="cond"):
         return super().new_cache(None if self.wrong == "no window" else window, sink, tag)
@@ -82,10 +88,12 @@ class Wrong(CausalToy):
         ("deaf to the cache", "a_cache_is_written_only_when_asked"),
         ("hidden state", "a_cache_is_written_only_when_asked"),
         ("no window", "a_cache_is_written_only_when_asked"),
+        ("writes what it only began", "a_write_that_begins_the_next_chunk_is_two_calls"),
+        ("begins before it wrote", "a_write_that_begins_the_next_chunk_is_two_calls"),
     ],
 )
 def test_a_broken_causal_generator_is_caught(wrong, caught_by):
-    report = check(lambda: Wrong(wrong), "generator", can={"gaussian", "denoiser", "cache"})
+    report = check(lambda: Wrong(wrong), "generator", can={"gaussian", "denoiser", "cache", "cache_ahead"})
     assert caught_by in report.failures, str(report)
 
 

@@ -92,6 +92,30 @@ def test_a_stream_goes_on_behind_a_cache_it_is_given():
         chunk_stream(model, COND, plan=PLAN, rng=rng(), cache=cache)
 
 
+class Separate(CausalToy):
+    """The same without `ahead=`."""
+
+    cache_ahead = False
+
+
+@pytest.mark.parametrize(("grad", "calls"), [("none", 6), ("last", 6), ("all", 8)])
+def test_a_chunk_is_written_by_the_next_ones_first_call_unless_that_one_learns(grad, calls):
+    # three chunks of two calls; two chunks are written: by calls of their own, or by the first call of the next chunk
+    noise = Rng(0).normal("x", (2, 6, 2), torch.float64)
+    found = []
+    for kind, expected in ((CausalToy, calls), (Separate, 8)):
+        toy, frames = kind(FLOW, (6, 2), gain=0.5, carry=0.8, chunk=2, window=2), []
+        toy.register_forward_pre_hook(lambda module, args, frames=frames: frames.append(args[0].shape[1]))
+        value = chunked_rollout(
+            toy, None, plan=Plan((1.0, 0.6)), rng=rng(), noise=noise, grad=grad, context_time=0.2
+        ).value
+        gradients = torch.autograd.grad(value.square().sum(), list(toy.parameters())) if grad != "none" else ()
+        found.append((value.detach(), *gradients))
+        assert (len(frames), sum(frames)) == (expected, 16)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
 # --- gradients -------------------------------------------------------------------------------------------------------
 
 

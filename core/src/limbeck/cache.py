@@ -8,6 +8,9 @@ so a call never reads its own frames twice.
     predictor(xt, t, cond, cache=cache)                    # reads; as often as one likes
     predictor(x0, zero, cond, cache=cache, write=True)     # writes; the next chunk starts behind it
 
+Some networks do the second call and the first of the next chunk at once (`Predictor.cache_ahead`): `ahead=n` says that
+the last n frames given are that chunk, which sees what this cache will hold and is not written.
+
 Letters: B batch, F frames of a clip, f of a chunk.
 """
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.cache import Cache
-from limbeck.interfaces import Sample, unwrap
+from limbeck.interfaces import Prediction, Sample, unwrap
 from limbeck.processes import GaussianProcess
 from limbeck.randomness import Rng
 from limbeck.rollouts import Grad, Plan, exit_of, prior_noise, walk
@@ -42,8 +42,9 @@ def chunk_stream(
     """Finished chunks (B, f, ...) one by one; Huang et al. 2025 (Self-Forcing), Alg. 1.
 
     A chunk runs the plan on its own noise, reading the cache; when the next one is asked for, it is written into the
-    cache, clean (or at `context_time`), by one call without gradient. Nothing is computed ahead, and a consumer may
-    stop at any time: what is left is the cache, and that is gone with the generator object.
+    cache, clean (or at `context_time`), without gradient: by a call of its own, or by the next chunk's first call where
+    the generator can (`cache_ahead`) and no gradient is wanted of that call. Nothing is computed ahead, and a consumer
+    may stop at any time: what is left is the cache, and that is gone with the generator object.
 
     Args:
         generator: a predictor with a cache, possibly wrapped for DDP.
@@ -74,19 +75,29 @@ def chunk_stream(
     rows = _rows(cond, batch_size, noise)
     last = exit_of(plan, rng)
 
+    write = partial(write_chunk, generator, cond=cond, cache=held, context_time=context_time, rng=rng)
+
     def finished() -> Iterator[Tensor]:  # holds no gradient mode over a yield: it would leak into the consumer
+        behind: partial[Any] | None = None  # writes the chunk before; done by the first call that reads the cache
+
+        def call(x: Tensor, t: Tensor, **more: Any) -> Any:
+            nonlocal behind
+            pending, behind = behind, None
+            if pending is not None:
+                if getattr(spec, "cache_ahead", False) and not more and not torch.is_grad_enabled():
+                    return pending(ahead=(x, t))
+                pending()
+            return generator(x, t, cond, cache=held, **more)
+
         for k, start in zip(count(held.start // size), count(0, size), strict=False):
             x = _noise_of(process, (rows, size, *spec.space.event[1:]), rng, noise, start, f"noise/{k}")
-            x0_hat = walk(
-                partial(generator, cond=cond, cache=held), process, x, plan, last=last,
-                grad=grad if start >= first else "none",
-                eps=partial(_renoise, rng, k),
-            )  # fmt: skip
+            learns = grad if start >= first else "none"
+            x0_hat = walk(call, process, x, plan, last=last, grad=learns, eps=partial(_renoise, rng, k))
             yield x0_hat
-            ends = frames is not None and start + size >= frames
-            if not ends or cache is not None:  # a cache that nobody reads again is not written
-                write_chunk(generator, x0_hat, cond, held, context_time=context_time, rng=rng, purpose=f"context/{k}")
-            if ends:
+            behind = partial(write, x0_hat, purpose=f"context/{k}")
+            if frames is not None and start + size >= frames:
+                if cache is not None:  # one that nobody reads again is not written
+                    behind()
                 return
 
     return finished()
@@ -102,9 +113,17 @@ def write_chunk(
     context_time: float = 0.0,
     rng: Rng | None = None,
     purpose: str = "context",
-) -> None:
+    ahead: tuple[Tensor, Tensor] | None = None,
+) -> Prediction:
     """Put a finished chunk (B, f, ...) into the cache, by one call at t = `context_time` on the clean frames noised to
-    that level (draw: `purpose`). No gradient."""
+    that level (draw: `purpose`). No gradient.
+
+    Args:
+        ahead: states of the next chunk (B, n, ...) and their times (B,), for the same call. Needs `cache_ahead`.
+
+    Returns:
+        What the network says of that next chunk, and of the finished one where there is none.
+    """
     spec: Any = unwrap(generator)
     process: GaussianProcess = spec.process
     x0 = x0.detach()
@@ -112,13 +131,21 @@ def write_chunk(
     if context_time:
         assert rng is not None
         x0 = process.add_noise(x0, rng.normal(purpose, x0.shape, x0.dtype), t)
-    before = cache.start
-    generator(x0, t, cond, cache=cache, write=True)
-    if cache.start != before + x0.shape[1]:
+    before, frames = cache.start, x0.shape[1]
+    if ahead is None:
+        answer = generator(x0, t, cond, cache=cache, write=True)
+    else:
+        xt, time = ahead
+        both = torch.cat([x0, xt], 1)
+        times = torch.cat([t[:, None].expand(-1, frames), time[:, None].expand(-1, xt.shape[1])], 1)
+        whole = generator(both, times, cond, cache=cache, write=True, ahead=xt.shape[1])
+        answer = Prediction(x0_hat=whole.x0_hat[:, frames:])
+    if cache.start != before + frames:
         raise RuntimeError(
             f"a call with write=True took the cache from frame {before} to {cache.start}; expected "
-            f"{before + x0.shape[1]}. The network writes every layer and then calls cache.advance(frames)"
+            f"{before + frames}. The network writes every layer and then calls cache.advance(frames)"
         )
+    return answer
 
 
 def chunked_rollout(

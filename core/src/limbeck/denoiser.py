@@ -28,7 +28,8 @@ class Denoiser(Predictor):
         two_times: the network accepts s (flow maps); `xs` is then answered by the DDIM form of x0_hat(x_t, t, s).
 
     A causal network that can go on from finished frames has `new_cache(window, sink, tag)`, takes `cache=` and `write=`
-    (see `limbeck.cache`), and says in `chunk` how many frames attend to each other in a call on a whole clip (1).
+    (see `limbeck.cache`), and says in `chunk` how many frames attend to each other in a call on a whole clip (1); one
+    that takes `ahead=` as well says so in `cache_ahead`.
     """
 
     process: GaussianProcess
@@ -58,6 +59,7 @@ class Denoiser(Predictor):
         features: Sequence[int] = (),
         cache: Cache | None = None,
         write: bool = False,
+        ahead: int = 0,
     ) -> Prediction:
         c = self.process.at(t, xt)
         scale = torch.sqrt((c.alpha_t * self.sigma_data) ** 2 + c.sigma_t**2)
@@ -74,7 +76,7 @@ class Denoiser(Predictor):
         if features:
             extra["features"] = tuple(features)
         if cache is not None:
-            extra |= {"cache": cache, "write": write}
+            extra |= {"cache": cache, "write": write} | ({"ahead": ahead} if ahead else {})
         out = self.network(xt / scale, time, cond, **extra)
         out, hidden = out if features else (out, ())
         if self.prediction == "edm":
@@ -88,6 +90,10 @@ class Denoiser(Predictor):
     @property
     def chunk(self) -> int:
         return getattr(self.network, "chunk", 1)
+
+    @property
+    def cache_ahead(self) -> bool:
+        return getattr(self.network, "cache_ahead", False)
 
     def new_cache(self, window: int | None = None, sink: int = 0, tag: str = "cond") -> Cache:
         if not hasattr(self.network, "new_cache"):

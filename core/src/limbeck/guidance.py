@@ -69,6 +69,10 @@ class Guided(Teacher):
     def chunk(self) -> int:
         return getattr(self.teacher, "chunk", 1)
 
+    @property
+    def cache_ahead(self) -> bool:
+        return getattr(self.teacher, "cache_ahead", False)
+
     def new_cache(self, window: int | None = None, sink: int = 0, tag: str = "cond") -> Cache:
         """One cache for both branches, which go through the network as one batch."""
         inner: Any = self.teacher

@@ -211,7 +211,8 @@ class Predictor(Teacher, Generator):
 
     A causal one also goes on from finished frames: `new_cache()` gives a `limbeck.cache.Cache`, which
     `forward(xt, t, cond, cache=cache, write=False)` reads, with xt (B, f, ...) the next f frames only; `write=True`, on
-    clean frames, adds them.
+    clean frames, adds them. Where `cache_ahead` is true, `write=True, ahead=n` adds all but the last n frames, which
+    are the next chunk and see what was added: the answers of two calls, in less than the time of two.
     """
 
     process: "Process"
@@ -221,6 +222,11 @@ class Predictor(Teacher, Generator):
     def chunk(self) -> int:
         """How many frames see each other in a call of a causal network on a whole clip."""
         return 1
+
+    @property
+    def cache_ahead(self) -> bool:
+        """Whether a call that writes finished frames may begin the next chunk (`ahead=`)."""
+        return False
 
     @abstractmethod
     def forward(

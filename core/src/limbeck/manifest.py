@@ -57,6 +57,7 @@ ABILITIES = {
     "renders": "renders through cameras",
     "codec": "encodes to and decodes from a latent space",
     "cache": "causal: goes on from finished frames by an explicit cache",
+    "cache_ahead": "writes finished frames and begins the next chunk in one call",
     "frame_time": "accepts one time per frame, (B, F)",
     "forward_mode": "supports forward-mode derivatives (JVP)",
     "reward": "scores samples (reserved)",

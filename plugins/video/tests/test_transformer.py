@@ -172,6 +172,26 @@ def test_a_rollout_with_a_cache_is_a_recomputation_of_everything():
     torch.testing.assert_close(rolled, finished, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("attention", "own", "chunk"), [("causal", 1, 3), ("block_causal", 3, 3), ("block_causal", 4, 2)]
+)
+@pytest.mark.parametrize(("window", "sink"), [(None, 0), (3, 0), (4, 2)])
+def test_a_write_that_begins_the_next_chunk_is_two_calls(attention, own, chunk, window, sink):
+    net, x = network(attention=attention, chunk=own), clip(frames=4 * chunk)
+    one, two = net.new_cache(window=window, sink=sink), net.new_cache(window=window, sink=sink)
+    zero, late = torch.zeros(2, dtype=torch.float64), torch.full((2,), 0.7, dtype=torch.float64)
+    times = torch.cat([zero[:, None].expand(-1, chunk), late[:, None].expand(-1, chunk)], 1)
+    for k in range(3):
+        done, new = x[:, k * chunk : (k + 1) * chunk], x[:, (k + 1) * chunk : (k + 2) * chunk]
+        both = net(torch.cat([done, new], 1), times, LABELS, cache=one, write=True, ahead=chunk)
+        apart = net(done, zero, LABELS, cache=two, write=True), net(new, late, LABELS, cache=two)
+        torch.testing.assert_close(both, torch.cat(apart, 1), rtol=0, atol=1e-10)
+        assert (one.start, one.positions) == (two.start, two.positions)
+        for layer in range(SMALL["depth"]):
+            for held, expected in zip(one.read(layer), two.read(layer), strict=True):
+                torch.testing.assert_close(held, expected, rtol=0, atol=1e-10)
+
+
 # --- the rest of what it promises ------------------------------------------------------------------------------------
 
 

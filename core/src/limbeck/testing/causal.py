@@ -125,7 +125,7 @@ class CausalToy(Predictor):
     `AR1(correlation, std)` at first = std, carry = correlation, gain = std sqrt(1 - correlation^2).
 
     Learnable: `first`, `gain`, `carry`, (1,) each, float64. A call on a whole clip sees the frames that a cache with
-    this window would hold.
+    this window would hold; one with `ahead=` makes the two calls that it stands for.
     """
 
     process: GaussianProcess
@@ -151,6 +151,10 @@ class CausalToy(Predictor):
     def chunk(self) -> int:
         return self._chunk
 
+    @property
+    def cache_ahead(self) -> bool:
+        return True
+
     def new_cache(self, window: int | None = None, sink: int = 0, tag: str = "cond") -> Cache:
         return Cache(1, window=self.window if window is None else window, sink=sink, tag=tag)
 
@@ -164,7 +168,13 @@ class CausalToy(Predictor):
         features: Sequence[int] = (),
         cache: Cache | None = None,
         write: bool = False,
+        ahead: int = 0,
     ) -> Prediction:
+        if ahead:
+            written = self.forward(xt[:, :-ahead], t, cache=cache, write=True).x0_hat
+            begun = self.forward(xt[:, -ahead:], t, cache=cache).x0_hat
+            assert written is not None and begun is not None
+            return Prediction(x0_hat=torch.cat([written, begun], 1))
         x, frames = _rows(xt), xt.shape[1]
         first, gain, carry = self.first.to(x), self.gain.to(x), self.carry.to(x)
         z = x / self.process.prior_std

@@ -50,7 +50,7 @@ COMPONENTS: list[Component] = [
         summary="causal transformer of clips with a cache, beginning as the bundled causal start",
         options=f"{_OPTIONS}:CausalNetworkOptions",
         modality="video",
-        can=_DENOISER | {"cache", "flow_map_time"},
+        can=_DENOISER | {"cache", "cache_ahead", "flow_map_time"},
         details={"flow_map_time": "with two_times: true and start: fresh"},
         example={**_TINY, "start": "fresh"},
     ),

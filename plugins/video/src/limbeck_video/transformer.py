@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from limbeck.cache import Cache, held_positions
 from limbeck.interfaces import Space
 from limbeck_diffusion.unet import TimeFeatures
 
@@ -206,10 +207,13 @@ class ClipTransformer(nn.Module):
 
     # --- cache ---
 
+    @property
+    def cache_ahead(self) -> bool:
+        """Whether a call may write finished frames and begin the next chunk."""
+        return self.attention != "full"
+
     def new_cache(self, window: int | None = None, sink: int = 0, tag: str = "cond") -> Any:
         """An empty cache for one rollout."""
-        from limbeck.cache import Cache
-
         if self.attention == "full":
             raise TypeError(
                 "this network sees later frames (attention: full), so it cannot run chunk by chunk with a cache; build "
@@ -247,15 +251,18 @@ class ClipTransformer(nn.Module):
         features: Sequence[int] = (),
         cache: Any = None,
         write: bool = False,
+        ahead: int = 0,
     ) -> Tensor | tuple[Tensor, tuple[Tensor, ...]]:
-        """With a cache, x is a chunk that follows the frames written so far; `write` adds it to them."""
+        """With a cache, x is a chunk that follows the frames written so far; `write` adds it to them, but for the last
+        `ahead` frames: those are the next chunk, and see what the cache holds with the others added."""
         depth = len(self.blocks)
         if bad := [index for index in features if not -depth <= index < depth]:
             raise ValueError(f"features {bad} do not exist; ask for 0 to {depth - 1} (or -1, the last)")
         rows, frames = x.shape[:2]
         if time.ndim == 2 and time.shape[1] != frames:
             raise ValueError(f"times are (B,) or one per frame, {(rows, frames)}; got {tuple(time.shape)}")
-        queries, keys, seen = self._timeline(frames, cache, x.device)
+        written = frames - ahead
+        queries, keys, seen = self._timeline(frames, cache, x.device, ahead)
         embedding, tokens = self.embed(time, cond, s)
         shared = self.modulation(embedding).unflatten(-1, (9, -1))  # (B, F or 1, 9, D)
 
@@ -272,13 +279,13 @@ class ClipTransformer(nn.Module):
             held = cache.read(index) if cache is not None else None
             mixed, k, v = block.time(modulate(hidden, d, e), held, queries, keys, seen)
             if write:
-                cache.write(index, k, v)
+                cache.write(index, k[:, :written], v[:, :written])
             hidden = torch.addcmul(hidden, f, mixed)
             wide = functional.relu(block.widen(modulate(hidden, g, h))).square()  # a third of GELU's time on a CPU
             hidden = torch.addcmul(hidden, i, block.narrow(wide))
             outputs.append(hidden)
         if write:
-            cache.advance(frames)
+            cache.advance(written)
         shift, scale = self.last(embedding).unsqueeze(-2).chunk(2, dim=-1)
         maps = modulate(hidden, shift, scale).transpose(2, 3).unflatten(3, self.grid)  # (B, F, D, h, w)
         out = self.unfold(maps.flatten(0, 1)).unflatten(0, (rows, frames))
@@ -286,18 +293,27 @@ class ClipTransformer(nn.Module):
             return out
         return out, tuple(outputs[index].permute(0, 3, 1, 2).unflatten(3, self.grid) for index in features)
 
-    def _timeline(self, frames: int, cache: Any, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _timeline(
+        self, frames: int, cache: Any, device: torch.device, ahead: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Places in time of this call's frames (Q,) and of all frames attended to (K,); who sees whom (Q, K), or None
         where everybody sees everybody."""
         start = 0 if cache is None else cache.start
         queries = torch.arange(start, start + frames, device=device)
         held = () if cache is None else cache.positions
         keys = torch.cat([torch.tensor(held, dtype=torch.long, device=device), queries]) if held else queries
-        if self.attention == "full" or (cache is not None and start % self.chunk + frames <= self.chunk):
+        if self.attention == "full" or (cache is not None and not ahead and start % self.chunk + frames <= self.chunk):
             return queries, keys, None
         # what the cache holds is there to be seen: its window and sink decide, not those of this network
         window, sink = (self.window, self.sink) if cache is None else (None, 0)
-        return queries, keys, visible(queries, keys, self.chunk, window, sink)
+        seen = visible(queries, keys, self.chunk, window, sink)
+        if ahead:  # two chunks in one call: the first does not see the second, which sees the cache as it will be
+            written = len(queries) - ahead
+            later = start + written
+            stays = torch.tensor(held_positions(later, cache.window, cache.sink), dtype=torch.long, device=device)
+            seen[:written] &= keys < later
+            seen[written:] &= (keys >= later) | torch.isin(keys, stays)
+        return queries, keys, seen
 
 
 __all__ = ["ClipTransformer", "attend", "distance_bias", "first_preferences", "modulate", "visible"]

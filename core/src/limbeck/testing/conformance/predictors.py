@@ -408,6 +408,35 @@ def a_cache_is_written_only_when_asked(case: Case) -> None:
 
 
 @check_for("teacher", "generator")
+def a_write_that_begins_the_next_chunk_is_two_calls(case: Case) -> None:
+    """ability `cache_ahead`: finished frames written and the next chunk answered by one call with `ahead=`, each at a
+    time of its own, are the same two calls one after the other (float64, 1e-10), and leave the same cache; also where
+    a window lets go of frames in between."""
+    case.needs("cache_ahead")
+    model = predictor(case).double()
+    nudge(model, 0.05)
+    assert model.cache_ahead, "the ability cache_ahead is declared, but the predictor's cache_ahead is False"
+    xt, t, cond = states(model, case, dtype=torch.float64)
+    size, cond = model.chunk, _cast(cond, torch.float64)
+    old, done, new = (xt[:, :size].roll(k, 0) * (0.5 + 0.3 * k) for k in range(3))
+    early, late = 0.1 * t, 0.9 * t
+    per_frame = torch.cat([early[:, None].expand(-1, size), late[:, None].expand(-1, size)], 1)
+    for window in (None, size):
+        one, two = model.new_cache(window=window), model.new_cache(window=window)
+        with torch.no_grad():
+            for cache in (one, two):
+                model(old, early, cond, cache=cache, write=True)
+            both = answer(model(torch.cat([done, new], 1), per_frame, cond, cache=one, write=True, ahead=size))
+            first = answer(model(done, early, cond, cache=two, write=True))
+            second = answer(model(new, late, cond, cache=two))
+            close(both[:, :size], first, f"the written frames, window {window}", rtol=0, atol=1e-10)
+            close(both[:, size:], second, f"the frames begun, window {window}", rtol=0, atol=1e-10)
+            assert (one.start, one.positions) == (two.start, two.positions), f"{one}; after two calls {two}"
+            then, expected = (answer(model(old, late, cond, cache=cache)) for cache in (one, two))
+            close(then, expected, f"the next chunk, window {window}", rtol=0, atol=1e-10)
+
+
+@check_for("teacher", "generator")
 def forward_mode_derivatives_exist(case: Case) -> None:
     """ability `forward_mode`: torch.func.jvp through forward agrees with a finite difference (float64)."""
     case.needs("forward_mode")
