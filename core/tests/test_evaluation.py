@@ -203,6 +203,15 @@ def test_the_table_holds_teacher_cut_teacher_student_and_floor_in_that_order():
     assert rows[3]["ms_per_sample"] is None and all(row["ms_per_sample"] > 0 for row in rows[:3])
 
 
+def test_real_data_is_judged_in_the_number_of_the_samples():
+    # a distance between few samples is larger than between many, for real ones too
+    held_out = Labelled().split("held_out").batch(torch.arange(200)).x0
+    every_fourth = held_out[torch.linspace(0, 199, 50).long()]
+    floor = compare(built(), GaussianPredictor(), samples=50)[-1]
+    assert floor["metrics"] == Moments()(every_fourth, None, None)
+    assert floor["metrics"] != Moments()(held_out, None, None)
+
+
 def test_a_teacher_cut_to_several_steps_keeps_its_own_sampler():
     class TwoSteps(Renoising):
         def evaluations(self, steps):
