@@ -514,6 +514,31 @@ def test_the_mean_reduction_divides_by_the_elements_of_a_sample():
     torch.testing.assert_close(found["sum"], 12 * found["mean"])
 
 
+def test_dmd2_sums_over_the_pixels_of_a_scene_and_averages_over_a_networks_sample():
+    # penalties of a scene are weighed against a sum: a mean over thousands of pixels would leave them alone with it
+    event, eps = (3, 2, 2), torch.randn(2, 3, 2, 2, dtype=torch.float64)
+    draws = {"t": torch.full((2,), 0.4, dtype=torch.float64), "eps": eps, "noise": torch.ones_like(eps)}
+
+    def gradient(generator, **chosen):
+        objective = DMD2(subtract="noise", normalise=False, **options(), **chosen)
+        objective.setup(generator, teacher_of(VP(), event=event))
+        rng = FixedDraws(draws)
+        objective.loss(GENERATOR, Batch(cond=torch.zeros(2, dtype=torch.int64)), rng).backward()
+        return next(p.grad for p in generator.parameters() if p.grad is not None)
+
+    def scene():
+        return Canvas(torch.zeros(2, *event, dtype=torch.float64))
+
+    def network():
+        return teacher_of(VP(), event=event).trainable_copy()
+
+    for make, chosen in ((scene, "sum"), (network, "mean")):
+        found = {reduction: gradient(make(), reduction=reduction) for reduction in ("sum", "mean", None)}
+        torch.testing.assert_close(found[None], found[chosen])
+        torch.testing.assert_close(found["sum"], 12 * found["mean"])
+        assert float(found["mean"].abs().max()) > 1e-3
+
+
 def test_penalties_of_a_scene_are_added_and_logged():
     canvas, objective = Canvas(torch.full((2, *EVENT), 0.5, dtype=torch.float64), penalty=0.1), SDS(**options())
     objective.setup(canvas, teacher_of(VP(), cond=0.5, std=1e-6))

@@ -114,11 +114,13 @@ class FieldObjective(Objective):
         )  # fmt: skip
 
     def _moved(self, sample: Sample, field: Tensor, batch: Batch, rng: Rng, count: int | None = None) -> Loss:
-        """The loss whose gradient is the field (over `count` with reduction mean), and the sample's penalties."""
+        """The loss whose gradient is the field (over `count` with reduction mean), and the sample's penalties: divided
+        by thousands of pixels, the field of a scene would be nothing beside them."""
         options = self.options
         if options.clip is not None:
             field = clip_field(field, value_at(options.clip, rng.step), options.clip_by)
-        divisor = 1 if options.reduction == "sum" else count
+        reduction = options.reduction or ("sum" if self._kind == "scene" else "mean")
+        divisor = 1 if reduction == "sum" else count
         loss = average(injection_loss(sample.at, field, divisor), batch.weight)
         terms = {"field": field.detach().abs().mean()}
         for name, penalty in sample.penalties.items():

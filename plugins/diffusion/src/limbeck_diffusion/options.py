@@ -274,8 +274,10 @@ class FieldOptions(Options):
         description="w(t) of w (eps_p - eps_q): sds sigma^2, uniform 1, fantasia3d alpha sigma^2, placid_dreamer "
         "alpha, x0 sigma/alpha, which makes it the difference of x0 predictions (DMD, ISM, HiFA)",
     )
-    reduction: Literal["mean", "sum"] = Field(
-        "sum", description="of the field over a sample's elements: mean, or sum as papers on scenes have it"
+    reduction: Literal["mean", "sum"] | None = Field(
+        "sum",
+        description="of the field over a sample's elements: mean, sum as papers on scenes have it, or null: mean for "
+        "networks and sum for scenes, whose penalties are weighed against a sum",
     )
     clip: Scheduled | None = Field(None, description="limit of the field; may be a ramp")
     clip_by: Literal["element", "pixel"] = Field(
@@ -352,7 +354,11 @@ class DMD2Options(CriticOptions):
         "(csd)",
     )
     weight: FieldWeight = Field("x0", description="w(t), as in sds; x0: the difference of x0 predictions")
-    reduction: Literal["mean", "sum"] = Field("mean", description="of the field over a sample's elements")
+    reduction: Literal["mean", "sum"] | None = Field(
+        None,
+        description="of the field over a sample's elements; null: mean for networks, and sum for scenes, whose "
+        "penalties are weighed against a sum",
+    )
     normalise: bool = Field(
         True, description="divide by the mean distance of sample and teacher prediction (DMD Eq. 8); not on tokens"
     )
