@@ -84,7 +84,8 @@ def chunk_stream(
             nonlocal behind
             pending, behind = behind, None
             if pending is not None:
-                if getattr(spec, "cache_ahead", False) and not more and not torch.is_grad_enabled():
+                together = getattr(spec, "cache_ahead", False) and not more  # a flow map's s has no frames of its own
+                if together and not torch.is_grad_enabled():
                     return pending(ahead=(x, t))
                 pending()
             return generator(x, t, cond, cache=held, **more)

@@ -5,7 +5,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from limbeck.testing.conformance import models, objectives, others, plugins, predictors  # noqa: F401  (checks)
+from limbeck.testing.conformance import clips, models, objectives, others, plugins, predictors  # noqa: F401  (checks)
 from limbeck.testing.conformance.report import CHECKS, Case, Report, refuse_unknown, run_check, run_checks
 
 

@@ -1,4 +1,4 @@
-"""Checks of data, samplers and metrics.
+"""Checks of data, samplers and metrics. (Samplers of clips: `clips`.)
 
 Every check's docstring is what a plugin author reads when it fails.
 """
@@ -15,7 +15,6 @@ from limbeck.categorical import MaskedProcess
 from limbeck.interfaces import Batch, Data, Metric, Sample, Sampler, Space
 from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
-from limbeck.testing.causal import AR1, CausalToy
 from limbeck.testing.chain import MarkovChainTeacher
 from limbeck.testing.conformance.report import Case, Skip, check_for
 from limbeck.testing.gaussian import GaussianTeacher
@@ -237,68 +236,6 @@ def _misses(value: Tensor) -> str:
     if float((mean - aim_mean).abs().max()) < 0.15 and float((std / aim_std - 1).abs().max()) < 0.15:
         return ""
     return f"mean {mean.tolist()}, spread {std.tolist()}, expected {aim_mean.tolist()}, {aim_std.tolist()}"
-
-
-def _clips(case: Case, chunk: int = 1) -> tuple[Any, AR1]:
-    """The sampler, and an exact sequence of 6 frames that it can walk: causal when it works behind a cache."""
-    return case.make(), AR1(RectifiedFlow(), (6, 2), correlation=0.8, causal="cache" in case.can, chunk=chunk).freeze()
-
-
-@check_for("sampler")
-def clips_follow_the_noise_and_the_rng(case: Case) -> None:
-    """abilities `cache`, `frame_time`: on a causal generator, samples are finite clips (B, F, ...) without gradients,
-    the same for the same rng; noise= stands for the draw named "noise"."""
-    if not case.can & {"cache", "frame_time"}:
-        raise Skip("does not declare 'cache' or 'frame_time'")
-    sampler, model = case.make(), CausalToy(RectifiedFlow(), (6, 2), gain=0.6, carry=0.8, window=1)
-
-    def walk(seed: int, **more: Any) -> Tensor:
-        sample = sampler(model, None, steps=2, rng=limbeck.rng(seed), batch_size=ROWS, **more)
-        assert sample.value.shape == (ROWS, 6, 2), f"shape {tuple(sample.value.shape)}, expected {(ROWS, 6, 2)}"
-        assert bool(sample.value.isfinite().all()) and not sample.value.requires_grad, "not finite, or with a gradient"
-        return sample.value
-
-    first = walk(0)
-    assert torch.equal(first, walk(0)) and not torch.equal(first, walk(1)), "the rng must decide"
-    noise = limbeck.rng(0).normal("noise", (ROWS, 6, 2))
-    assert torch.equal(first, walk(0, noise=noise)), "noise= is not the draw named 'noise'"
-    assert not torch.allclose(first, walk(0, noise=-noise)), "noise= is ignored"
-
-
-@check_for("sampler")
-def levels_of_frames_fall_to_the_law_of_the_data(case: Case) -> None:
-    """ability `frame_time`: with 60 steps the correlation of the sequence is met, and evaluations are counted."""
-    case.needs("frame_time")
-    sampler, model = _clips(case)
-    calls: list[int] = []
-    model.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
-    sample = sampler(model, None, steps=60, rng=limbeck.rng(0), batch_size=1000)
-    assert sample.evaluations == sampler.evaluations(60) == len(calls), f"made {len(calls)} calls, says {sample}"
-    x = sample.value
-    neighbours = float((x[:, 1:] * x[:, :-1]).mean())
-    assert abs(neighbours - 0.8) < 0.1 and abs(float(x.var()) - 1) < 0.15, f"correlation {neighbours}, {float(x.var())}"
-
-
-@check_for("sampler")
-def a_stream_is_the_clip_chunk_by_chunk(case: Case) -> None:
-    """ability `cache`: `stream` yields the same clip in chunks, goes on without an end, computes nothing ahead, and
-    leaves gradient modes alone when it is stopped early."""
-    case.needs("cache")
-    sampler, model = _clips(case, chunk=2)
-    noise = limbeck.rng(0).normal("noise", (ROWS, 6, 2))
-    whole = sampler(model, None, steps=2, rng=limbeck.rng(0), batch_size=ROWS, noise=noise).value
-    calls: list[int] = []
-    model.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
-    chunks: list[Tensor] = []
-    for chunk in sampler.stream(model, None, steps=2, rng=limbeck.rng(0), batch_size=ROWS, noise=noise):
-        assert torch.is_grad_enabled(), "the sampler's gradient mode leaks to whoever takes the chunks"
-        chunks.append(chunk)
-        if len(chunks) == 1:
-            assert len(calls) <= 3, f"{len(calls)} calls before the first chunk of two steps: it computes ahead"
-        if len(chunks) == 5:
-            break
-    assert torch.is_grad_enabled()
-    assert torch.equal(torch.cat(chunks[:3], 1), whole), "the stream is another clip"
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------

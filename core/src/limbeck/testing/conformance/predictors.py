@@ -1,5 +1,4 @@
-"""Checks of teachers and of generators that are predictors. Letters: B batch, F frames; events are whatever the space
-says.
+"""Checks of teachers and of generators that are predictors. Letters: B batch; events are whatever the space says.
 
 Every check's docstring is what a plugin author reads when it fails.
 """
@@ -195,7 +194,7 @@ def computes_in_double_precision(case: Case) -> None:
     xt, t, cond = states(model, case)
     with torch.no_grad():
         single = model(xt, t, cond).x0_hat
-        double = model.double()(xt.double(), t.double(), _cast(cond, torch.float64)).x0_hat
+        double = model.double()(xt.double(), t.double(), cast(cond, torch.float64)).x0_hat
     assert double.dtype == torch.float64, f"the answer to a float64 state is {double.dtype}"
     close(double.float(), single, "float64 and float32 disagree", rtol=1e-2, atol=1e-3)
 
@@ -207,15 +206,15 @@ def computes_in_bfloat16(case: Case) -> None:
     xt, t, cond = states(model, case)
     with torch.no_grad():
         single = model(xt, t, cond).x0_hat
-        half = model.to(torch.bfloat16)(xt.bfloat16(), t, _cast(cond, torch.bfloat16)).x0_hat
+        half = model.to(torch.bfloat16)(xt.bfloat16(), t, cast(cond, torch.bfloat16)).x0_hat
     assert half.dtype == torch.bfloat16, f"the answer to a bfloat16 state is {half.dtype}"
     error = float((half.float() - single).norm() / (single.norm() + 1e-6))
     assert error < 0.1, f"bfloat16 is off by {error:.2g} of the answer's norm"
 
 
-def _cast(cond: Any, dtype: torch.dtype) -> Any:
+def cast(cond: Any, dtype: torch.dtype) -> Any:
     if isinstance(cond, Conditions):
-        return Conditions({name: _cast(tensor, dtype) for name, tensor in cond.items()})
+        return Conditions({name: cast(tensor, dtype) for name, tensor in cond.items()})
     return cond.to(dtype) if isinstance(cond, Tensor) and cond.is_floating_point() else cond
 
 
@@ -339,111 +338,13 @@ def a_second_time_is_taken(case: Case) -> None:
 
 
 @check_for("teacher", "generator")
-def a_time_per_frame_is_taken(case: Case) -> None:
-    """ability `frame_time`: t of shape (B, F), frames the first event axis, with equal entries answers as t of shape
-    (B,); another time of one frame changes the answer."""
-    case.needs("frame_time")
-    model = predictor(case)
-    nudge(model, 0.05)  # a last layer of zeros would answer the same at every time
-    xt, t, cond = states(model, case)
-    times = t[:, None].repeat(1, xt.shape[1])
-    with torch.no_grad():
-        frames = answer(model(xt, times, cond))
-        close(frames, answer(model(xt, t, cond)), "equal times per frame", rtol=1e-3, atol=1e-4)
-        times[:, -1] *= 0.5
-        assert not torch.allclose(answer(model(xt, times, cond)), frames), "the time of the last frame does not matter"
-
-
-@check_for("teacher", "generator")
-def cached_calls_are_one_call_on_the_whole_clip(case: Case) -> None:
-    """ability `cache`: chunk by chunk behind a cache, each chunk written, the answers are those of one call on the
-    whole clip (float64, 1e-10). `chunk` says how many frames see each other there; none sees a later chunk."""
-    case.needs("cache")
-    model = predictor(case).double()
-    nudge(model, 0.05)
-    xt, t, cond = states(model, case, dtype=torch.float64)
-    frames, size, cond = xt.shape[1], model.chunk, _cast(cond, torch.float64)
-    if "frame_time" in case.can:
-        t = t[:, None] * (0.5 + 0.5 * limbeck.rng(0).uniform("times", (ROWS, frames), torch.float64))
-    cache = model.new_cache()
-    parts = []
-    with torch.no_grad():
-        for start in range(0, frames, size):
-            stop = min(start + size, frames)
-            assert cache.start == start, f"the cache is at frame {cache.start}; {start} frames were written"
-            time = t if t.ndim == 1 else t[:, start:stop]
-            parts.append(answer(model(xt[:, start:stop], time, cond, cache=cache, write=True)))
-        whole = answer(model(xt, t, cond))
-    close(torch.cat(parts, 1), whole, "chunk by chunk and at once", rtol=0, atol=1e-10)
-
-
-@check_for("teacher", "generator")
-def a_cache_is_written_only_when_asked(case: Case) -> None:
-    """ability `cache`: reading leaves the cache as it was, writing moves it by the chunk's frames, and a window bounds
-    what it holds; the frames that left it are not seen any more."""
-    case.needs("cache")
-    model = predictor(case)
-    nudge(model, 0.05)
-    xt, t, cond = states(model, case)
-    size = model.chunk
-    chunk, before = xt[:, :size], xt[:, :size].flip(0) + 0.5
-    cache = model.new_cache(window=size)
-    with torch.no_grad():
-        alone = answer(model(chunk, t, cond, cache=cache))
-        assert cache.start == 0 and cache.frames == 0 and cache.bytes == 0, "a call without write=True wrote"
-        model(before, t, cond, cache=cache, write=True)
-        moment = cache.snapshot()
-        first, again = (answer(model(chunk, t, cond, cache=cache)) for _ in range(2))
-        assert torch.equal(first, again), "asked twice, a chunk has two answers: reading changed something"
-        now = cache.snapshot()
-        assert (now.start, now.positions) == (moment.start, moment.positions), "reading moved the cache"
-        assert not torch.allclose(first, alone), "the frames in the cache do not matter"
-        held = cache.bytes
-        for _ in range(3):
-            model(chunk, t, cond, cache=cache, write=True)
-        assert cache.start == 4 * size and cache.positions == tuple(range(3 * size, 4 * size)), f"it is {cache}"
-        assert cache.bytes == held > 0, f"a window of {size} frames took {held} bytes and then {cache.bytes}"
-        cache.restore(moment)
-        assert torch.equal(answer(model(chunk, t, cond, cache=cache)), first), "a restored cache answers differently"
-
-
-@check_for("teacher", "generator")
-def a_write_that_begins_the_next_chunk_is_two_calls(case: Case) -> None:
-    """ability `cache_ahead`: finished frames written and the next chunk answered by one call with `ahead=`, each at a
-    time of its own, are the same two calls one after the other (float64, 1e-10), and leave the same cache; also where
-    a window lets go of frames in between."""
-    case.needs("cache_ahead")
-    model = predictor(case).double()
-    nudge(model, 0.05)
-    assert model.cache_ahead, "the ability cache_ahead is declared, but the predictor's cache_ahead is False"
-    xt, t, cond = states(model, case, dtype=torch.float64)
-    size, cond = model.chunk, _cast(cond, torch.float64)
-    old, done, new = (xt[:, :size].roll(k, 0) * (0.5 + 0.3 * k) for k in range(3))
-    early, late = 0.1 * t, 0.9 * t
-    per_frame = torch.cat([early[:, None].expand(-1, size), late[:, None].expand(-1, size)], 1)
-    for window in (None, size):
-        one, two = model.new_cache(window=window), model.new_cache(window=window)
-        with torch.no_grad():
-            for cache in (one, two):
-                model(old, early, cond, cache=cache, write=True)
-            both = answer(model(torch.cat([done, new], 1), per_frame, cond, cache=one, write=True, ahead=size))
-            first = answer(model(done, early, cond, cache=two, write=True))
-            second = answer(model(new, late, cond, cache=two))
-            close(both[:, :size], first, f"the written frames, window {window}", rtol=0, atol=1e-10)
-            close(both[:, size:], second, f"the frames begun, window {window}", rtol=0, atol=1e-10)
-            assert (one.start, one.positions) == (two.start, two.positions), f"{one}; after two calls {two}"
-            then, expected = (answer(model(old, late, cond, cache=cache)) for cache in (one, two))
-            close(then, expected, f"the next chunk, window {window}", rtol=0, atol=1e-10)
-
-
-@check_for("teacher", "generator")
 def forward_mode_derivatives_exist(case: Case) -> None:
     """ability `forward_mode`: torch.func.jvp through forward agrees with a finite difference (float64)."""
     case.needs("forward_mode")
     model = gaussian(case).double()
     xt, t, cond = states(model, case, dtype=torch.float64)
     dx, dt = torch.ones_like(xt) / 3, torch.full_like(t, model.process.t_max)
-    cond = _cast(cond, torch.float64)
+    cond = cast(cond, torch.float64)
 
     def f(x: Tensor, time: Tensor) -> Tensor:
         return model(x, time, cond).x0_hat
