@@ -84,7 +84,7 @@ demo-all: $(BASE)
 	echo "took      $$(( seconds / 60 )) min $$(( seconds % 60 )) s"
 
 test: lint
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto
 
 lint: $(DEV)
 	@$(BIN)/ruff check --quiet .

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import limbeck
-from limbeck.run import Run
+from limbeck.runs.run import Run
 
 SEEDS = (0, 1, 2)
 METRICS = ("frechet", "frechet_held_out", "precision", "recall", "class_accuracy")
@@ -82,7 +82,7 @@ def demo(out: Path) -> dict:
 
 
 def objectives(out: Path) -> dict:
-    from limbeck.evaluation import evaluate_student
+    from limbeck.evaluation.measure import evaluate_student
 
     found, table = {}, []
     for name, (recipe, steps, calls, overrides) in OBJECTIVES.items():
@@ -102,9 +102,9 @@ def objectives(out: Path) -> dict:
 
 def teacher(out: Path) -> dict:
     """Every deterministic sampler at every number of steps; the fewest evaluations within 5 % of the best distance."""
-    from limbeck.build import build
-    from limbeck.evaluation import fewest_evaluations
-    from limbeck.recipes import load
+    from limbeck.evaluation.measure import fewest_evaluations
+    from limbeck.recipe.recipe import load
+    from limbeck.runs.build import build
 
     built = build(load("digits_dmd2"))
     samplers = [

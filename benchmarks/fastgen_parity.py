@@ -12,11 +12,11 @@ import time
 import torch
 from torch import Tensor, nn
 
-from limbeck.denoiser import Denoiser
 from limbeck.interfaces import Batch, Phase, Space
-from limbeck.processes import RectifiedFlow
+from limbeck.networks.denoiser import Denoiser
+from limbeck.process.gaussian import RectifiedFlow
 from limbeck.testing import FixedDraws
-from limbeck_diffusion.score_difference import DMD2
+from limbeck_diffusion.objectives.matching.score_difference import DMD2
 
 GENERATOR, CRITIC = Phase("generator", ("generator",)), Phase("critic", ("critic",))
 

@@ -115,8 +115,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
 
-    from limbeck.build import build
-    from limbeck.recipes import load
+    from limbeck.recipe.recipe import load
+    from limbeck.runs.build import build
 
     torch.set_num_threads(arguments.threads)
     overrides = ["train.schedule=constant", "train.warmup=0", f"train.threads={arguments.threads}"]

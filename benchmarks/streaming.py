@@ -21,16 +21,16 @@ from PIL import Image
 from torch import Tensor
 
 import limbeck
-from limbeck import samples
 from limbeck.interfaces import Predictor
+from limbeck.plugins.registry import create
 from limbeck.randomness import Rng
-from limbeck.registry import create
-from limbeck.run import Run
-from limbeck_video import film
-from limbeck_video.drift import drift_curve, long_rollout
-from limbeck_video.metrics import FrameFrechet
-from limbeck_video.moving_digits import SPACE, MovingDigits
-from limbeck_video.teachers import moving_digits_causal_teacher
+from limbeck.runs.run import Run
+from limbeck.sampling import samples
+from limbeck_video.data.moving_digits import SPACE, MovingDigits
+from limbeck_video.encoding import video as film
+from limbeck_video.metrics.drift import drift_curve, long_rollout
+from limbeck_video.metrics.trajectory import FrameFrechet
+from limbeck_video.networks.teachers import moving_digits_causal_teacher
 
 FRAMES, LONG = SPACE.event[0], 5 * SPACE.event[0]
 TIMED = 5  # clips per timing, after one to warm up

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-from limbeck import recipes
-from limbeck.image_grids import image_grid
-from limbeck.run import Run
-from limbeck.scenes import Cameras
-from limbeck_3d import solids
-from limbeck_3d.captions import encode
-from limbeck_3d.data import conditions_of
-from limbeck_3d.rasterise import over, rasterise
+from limbeck import recipe as recipes
+from limbeck.networks.scenes import Cameras
+from limbeck.pictures.grids import image_grid
+from limbeck.runs.run import Run
+from limbeck_3d.data import solids
+from limbeck_3d.data.captions import encode
+from limbeck_3d.data.views import conditions_of
+from limbeck_3d.rendering.rasterise import over, rasterise
 
 PROMPTS = (
     "a red torus",

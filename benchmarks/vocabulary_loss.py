@@ -32,9 +32,9 @@ def measure(kind: str, tokens: int, vocab: int, width: int, name: str) -> dict:
     """Seconds of a pass, its peak in bytes above inputs and weight gradients, and its value."""
     import torch
 
-    from limbeck_text.divergences import log_probs, token_divergence
-    from limbeck_text.fused_head import vocabulary_loss
-    from limbeck_text.head import Head
+    from limbeck_text.losses.divergences import log_probs, token_divergence
+    from limbeck_text.losses.head import Head
+    from limbeck_text.losses.vocabulary_loss import vocabulary_loss
 
     generator = torch.Generator().manual_seed(0)
     hidden, t_hidden = (torch.randn(tokens, width, generator=generator) for _ in range(2))

@@ -5,7 +5,7 @@ import sys
 import torch
 
 import limbeck
-from limbeck.samples import Samples
+from limbeck.sampling.samples import Samples
 
 
 def distill(steps: int, batch_size: int = 128, seed: int = 0):

@@ -91,8 +91,9 @@ def test_a_wheel_holds_the_licence_the_manifest_and_no_tests(folder, tmp_path):
 
 @pytest.mark.parametrize("plugin", ["image", "text", "3d"])
 def test_a_modality_works_beside_core_and_diffusion_alone(plugin, monkeypatch):
-    from limbeck import matrix, recipes
-    from limbeck.registry import registry
+    from limbeck import recipe as recipes
+    from limbeck.catalogue import matrix
+    from limbeck.plugins.registry import registry
 
     monkeypatch.setenv("LIMBECK_PLUGINS", f"limbeck,diffusion,{plugin}")
     registry.reload()

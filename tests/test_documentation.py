@@ -118,7 +118,7 @@ def test_registered_names_in_shown_commands_exist():
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")])
 def test_the_recipes_on_a_page_are_recipes(page):
-    from limbeck import recipes
+    from limbeck import recipe as recipes
 
     for mark, _, text, _ in blocks(page, "yaml"):
         data = yaml.safe_load(text)

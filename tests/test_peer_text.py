@@ -16,9 +16,9 @@ import time
 import pytest
 import torch
 
-from limbeck_text.divergences import generalized_jsd, log_probs, token_divergence
-from limbeck_text.fused_head import vocabulary_loss
-from limbeck_text.head import Head
+from limbeck_text.losses.divergences import generalized_jsd, log_probs, token_divergence
+from limbeck_text.losses.head import Head
+from limbeck_text.losses.vocabulary_loss import vocabulary_loss
 
 BETAS = (0.0, 0.1, 0.5, 0.9, 1.0)
 N, V, H_STUDENT, H_TEACHER = 24, 17, 6, 9

@@ -1,19 +1,16 @@
 """A scene distilled from a pipeline of diffusers: 3D and image meet in a recipe, and never import each other."""
 
-import sys
 from pathlib import Path
 
 import pytest
+import tiny_pipelines as tiny
 import torch
 
 import limbeck
-from limbeck.build import build
 from limbeck.conditions import Conditions
 from limbeck.randomness import Rng
-from limbeck.recipes import load
-
-sys.path.append(str(Path(__file__).parents[1] / "plugins" / "diffusion" / "tests"))
-import tiny_pipelines as tiny
+from limbeck.recipe.recipe import load
+from limbeck.runs.build import build
 
 ROOT = Path(__file__).parents[1]
 

@@ -26,7 +26,7 @@ def module_at(path: Path):
     return module
 
 
-problem = module_at(ROOT / "core/tests/engine_problem.py")
+problem = module_at(ROOT / "core/tests/support/engine_problem.py")
 
 MODES = ("ddp", "fully_shard")
 QUICK = [
@@ -62,7 +62,7 @@ ADAPTERS = {
 
 def on_one_base(folder: Path) -> dict:
     """Student and critic are adapters on the frozen weights of one tiny diffusers pipeline, the teacher's."""
-    pipelines = module_at(ROOT / "plugins/diffusion/tests/tiny_pipelines.py")
+    pipelines = module_at(ROOT / "plugins/diffusion/tests/support/tiny_pipelines.py")
     model = folder / "pipeline"
     if not model.is_dir():
         pipelines.saved("sd15", model)
@@ -116,8 +116,8 @@ SLOW = {
 def run_all(cases, folder: Path) -> dict:
     """What the processes said, by (mode, case); `folder/one/...` are the runs of one process."""
     from limbeck import engine
-    from limbeck.build import build
-    from limbeck.recipes import load
+    from limbeck.recipe.recipe import load
+    from limbeck.runs.build import build
 
     module_at(PARTS)
     torch.set_num_threads(1)
@@ -155,8 +155,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def first_weights(recipe, overrides) -> dict[str, torch.Tensor]:
-    from limbeck.build import build
-    from limbeck.recipes import load
+    from limbeck.recipe.recipe import load
+    from limbeck.runs.build import build
 
     roles = build(load(recipe, overrides=[*QUICK, *overrides])).objective.roles()
     return {f"{role}/{name}": value for role, module in roles.items() for name, value in module.state_dict().items()}

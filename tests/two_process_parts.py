@@ -1,7 +1,7 @@
 """Toy clips for the two-process tests: run in every process before recipes are loaded."""
 
 from limbeck import Component, Denoiser, RectifiedFlow, Space
-from limbeck.registry import registry
+from limbeck.plugins.registry import registry
 from limbeck.testing.causal import CausalNetwork
 
 EVENT, CLASSES = (6, 2), 0

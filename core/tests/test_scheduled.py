@@ -5,9 +5,9 @@ import math
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from limbeck import recipes
+from limbeck import recipe as recipes
 from limbeck.errors import OptionError
-from limbeck.guidance import Guided
+from limbeck.networks.guidance import Guided
 from limbeck.scheduled import Ramp, Scheduled, bounds, value_at
 from limbeck.testing import GaussianTeacher
 
@@ -63,7 +63,7 @@ def test_guidance_of_a_recipe_may_be_scheduled_short_or_with_an_interval():
 
 
 def test_a_guided_teacher_follows_its_ramp_and_tells_the_teacher_inside():
-    from limbeck.processes import RectifiedFlow
+    from limbeck.process.gaussian import RectifiedFlow
 
     class Listens(GaussianTeacher):
         def at_step(self, step):

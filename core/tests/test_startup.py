@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from limbeck.discovery import HEAVY
+from limbeck.plugins.discovery import HEAVY
 
 RUN = """
 import contextlib, io, json, sys
@@ -43,7 +43,7 @@ def test_looking_around_imports_nothing_heavy(arguments, says):
 
 
 @pytest.mark.parametrize(
-    "code", ["import limbeck", "import limbeck.registry", "import limbeck.recipes", "import limbeck.cli.app"]
+    "code", ["import limbeck", "from limbeck import registry", "import limbeck.recipe", "import limbeck.cli.app"]
 )
 def test_these_imports_bring_nothing_heavy(code):
     loaded = fresh(f"{code}\nimport json, sys\nprint(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))))")
@@ -51,7 +51,7 @@ def test_these_imports_bring_nothing_heavy(code):
 
 
 def test_the_light_modules_import_neither_pydantic_nor_yaml():
-    code = "import limbeck.cli.looking, limbeck._plugin, limbeck.registry, json, sys\n"
+    code = "import limbeck.cli.looking, limbeck._plugin, limbeck.plugins.registry, json, sys\n"
     assert (
         fresh(code + "print(json.dumps([m for m in ('pydantic', 'yaml', 'numpy', 'jinja2') if m in sys.modules]))")
         == []

@@ -34,41 +34,41 @@ _LAZY = {
     "Space": "limbeck.interfaces",
     "Teacher": "limbeck.interfaces",
     "Conditions": "limbeck.conditions",
-    "Cameras": "limbeck.scenes",
-    "Render": "limbeck.scenes",
-    "Scene": "limbeck.scenes",
-    "Guided": "limbeck.guidance",
-    "Denoiser": "limbeck.denoiser",
-    "Plan": "limbeck.rollouts",
-    "rollout": "limbeck.rollouts",
-    "Cache": "limbeck.cache",
-    "chunk_stream": "limbeck.chunks",
-    "chunked_rollout": "limbeck.chunks",
+    "Cameras": "limbeck.networks.scenes",
+    "Render": "limbeck.networks.scenes",
+    "Scene": "limbeck.networks.scenes",
+    "Guided": "limbeck.networks.guidance",
+    "Denoiser": "limbeck.networks.denoiser",
+    "Plan": "limbeck.sampling.rollouts",
+    "rollout": "limbeck.sampling.rollouts",
+    "Cache": "limbeck.networks.cache",
+    "chunk_stream": "limbeck.sampling.chunks",
+    "chunked_rollout": "limbeck.sampling.chunks",
     "Rng": "limbeck.randomness",
     "rng": "limbeck.randomness",
     # processes
-    "EDM": "limbeck.processes",
-    "GaussianProcess": "limbeck.processes",
-    "RectifiedFlow": "limbeck.processes",
-    "TrigFlow": "limbeck.processes",
-    "VP": "limbeck.processes",
-    "VPCosine": "limbeck.processes",
-    "CategoricalProcess": "limbeck.categorical",
-    "MaskedProcess": "limbeck.categorical",
-    "UniformProcess": "limbeck.categorical",
+    "EDM": "limbeck.process.gaussian",
+    "GaussianProcess": "limbeck.process.gaussian",
+    "RectifiedFlow": "limbeck.process.gaussian",
+    "TrigFlow": "limbeck.process.gaussian",
+    "VP": "limbeck.process.gaussian",
+    "VPCosine": "limbeck.process.gaussian",
+    "CategoricalProcess": "limbeck.process.categorical",
+    "MaskedProcess": "limbeck.process.categorical",
+    "UniformProcess": "limbeck.process.categorical",
     # using it
-    "Run": "limbeck.run",
-    "compare": "limbeck.comparison",
-    "tour": "limbeck.tours",
+    "Run": "limbeck.runs.run",
+    "compare": "limbeck.runs.comparison",
+    "tour": "limbeck.runs.tours",
     "distill": "limbeck.api",
     "pretrain": "limbeck.api",
-    "create": "limbeck.registry",
-    "objectives": "limbeck.registry",
+    "create": "limbeck.plugins.registry",
+    "objectives": "limbeck.plugins.registry",
 }
 
-# Modules that are public as such. They are not in the table: an attribute that shares its name with a submodule would
-# be the object before that submodule is imported and the module after.
-_MODULES = ("registry", "testing")
+# Modules that are public as such. `registry` lives in a room of its own; an attribute must not share its name with a
+# submodule, because it would be the object before that submodule is imported and the module after.
+_MODULES = {"registry": "limbeck.plugins.registry", "testing": "limbeck.testing"}
 
 __all__ = ["__version__", *_LAZY, *_MODULES]
 
@@ -77,7 +77,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     if name in _MODULES:
-        return import_module(f"limbeck.{name}")
+        return import_module(_MODULES[name])
     raise AttributeError(f"module 'limbeck' has no attribute {name!r}. It offers: {', '.join(sorted(__all__))}")
 
 

@@ -11,25 +11,25 @@ def components():
         Component(
             "exporter",
             "torch",
-            "limbeck.exporters:export_torch",
+            "limbeck.export.exporters:export_torch",
             summary="a torch.export program that samples with plain PyTorch, the weights and a model card",
         ),
         Component(
             "exporter",
             "safetensors",
-            "limbeck.exporters:export_safetensors",
+            "limbeck.export.exporters:export_safetensors",
             summary="the student's weights as one safetensors file, with the recipe and versions in its header",
         ),
         Component(
             "exporter",
             "teacher",
-            "limbeck.teacher_files:export",
+            "limbeck.export.teacher_files:export",
             summary="a run's network as one teacher file, with configuration, provenance and hash in its header",
         ),
         Component(
             "view",
             "vector",
-            "limbeck.views:vector",
+            "limbeck.pictures.views:vector",
             summary="points in the plane, or a histogram; for every domain without a view of its own",
         ),
     ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from limbeck.errors import RecipeError, RunExists
 
 if TYPE_CHECKING:
-    from limbeck.recipes import Recipe
-    from limbeck.run import Run
+    from limbeck.recipe.recipe import Recipe
+    from limbeck.runs.run import Run
 
 
 def distill(
@@ -67,7 +67,7 @@ def pretrain(
 
 
 def _load(recipe: Any, **changes: Any) -> "Recipe":
-    from limbeck.recipes import load
+    from limbeck.recipe.recipe import load
 
     return load(recipe, **changes)
 
@@ -93,9 +93,10 @@ def _train(
 
     import sys
 
-    from limbeck import engine, recipes
-    from limbeck.build import build
-    from limbeck.run import Run
+    from limbeck import engine
+    from limbeck import recipe as recipes
+    from limbeck.runs.build import build
+    from limbeck.runs.run import Run
 
     built = build(recipes.check(recipe, resolve=True))
     if overwrite and main_process and folder.exists():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from limbeck.errors import LimbeckError
-from limbeck.recipe_schema import BLOCKS
+from limbeck.recipe.schema import BLOCKS
 
 
 class Written(NamedTuple):
@@ -55,7 +55,7 @@ def told(run: Written) -> str:
 
 def drop_retired(data: Any, run: Written) -> None:
     """Take options that there are no more out of a run's stored recipe, in place."""
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     for place, kind, block in _blocks(data):
         try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from limbeck.interfaces import Phase
+from limbeck.phases import Phase
 
 
 def _mix32(x: int) -> int:

@@ -1,12 +1,8 @@
 """Tiny pipelines of diffusers, saved once a session."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))  # helpers beside the tests
 
 
 @pytest.fixture(scope="session")

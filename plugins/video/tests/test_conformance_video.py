@@ -4,10 +4,10 @@ import numpy
 import pytest
 
 from limbeck.testing.conformance import DataConformance, MetricConformance
-from limbeck_video import film
-from limbeck_video.folder import VideoFolder
-from limbeck_video.metrics import Flicker, FrameFrechet, LabelAccuracy, MotionFrechet, TrajectoryError
-from limbeck_video.moving_digits import MovingDigits
+from limbeck_video.data.folder import VideoFolder
+from limbeck_video.data.moving_digits import MovingDigits
+from limbeck_video.encoding import video as film
+from limbeck_video.metrics.trajectory import Flicker, FrameFrechet, LabelAccuracy, MotionFrechet, TrajectoryError
 
 
 class TestMovingDigits(DataConformance):

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from limbeck.cli import comparing, complain, looking, touring, working
-from limbeck.discovery import strict
 from limbeck.errors import HookError
+from limbeck.plugins.discovery import strict
 
 EXIT_CODES = """Exit codes: 0 done; 1 another failure; 2 wrong recipe, option, name or usage; 3 a plugin could not be
 loaded or failed; 4 the output folder already holds a run; 5 torn or foreign checkpoint; 6 a loss or gradient was not
@@ -59,7 +59,7 @@ def build_app() -> typer.Typer:
 
 def _add_plugin_commands(app: Any) -> None:
     """A plugin whose commands cannot be added costs its commands, not ours."""
-    from limbeck.hooks import Hooks
+    from limbeck.plugins.hooks import Hooks
 
     try:
         Hooks()("add_cli_commands", app=app)

@@ -43,7 +43,7 @@ def compare_command(
     Exit codes: 0 done; 1 a run failed; 2 wrong name or recipe, or nothing can run; 4 the folder holds other runs;
     130 Ctrl-C, saved.
     """
-    from limbeck.comparison import compare
+    from limbeck.runs.comparison import compare
 
     changes = [text for text in overrides or () if "=" in text]
     ons = [text for text in overrides or () if "=" not in text] + (names(on, "--on") or [])

@@ -1,4 +1,4 @@
-"""`limbeck plugins doctor`: what is wrong with the installed plugins, and the cure."""
+"""`limbeck plugins doctor`: what is wrong with the installed plugins, and the hint."""
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version

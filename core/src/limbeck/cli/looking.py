@@ -27,13 +27,13 @@ def complete_kind(incomplete: str) -> list[str]:
 
 
 def complete_name(incomplete: str) -> list[str]:
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     return sorted({e.component.name for e in registry.components() if e.component.name.startswith(incomplete)})
 
 
 def known_modality(modality: str | None) -> str | None:
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     known = registry.modalities()
     if modality is not None and modality not in known:
@@ -86,7 +86,7 @@ def plugins_doctor(as_json: Json = False) -> None:
     Exit codes: 0 all well; 3 something is wrong.
     """
     from limbeck.cli.doctor import findings
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     found = findings(registry)
     if as_json:
@@ -116,8 +116,8 @@ def component_json(entry: Any) -> dict[str, Any]:
 
 
 def list_kind(kind: str, modality: str | None, as_json: bool) -> None:
-    from limbeck.matrix import missing_on
-    from limbeck.registry import registry
+    from limbeck.catalogue.matrix import missing_on
+    from limbeck.plugins.registry import registry
 
     entries = registry.components(kind, None if kind == "objective" else known_modality(modality))
     if kind == "objective" and known_modality(modality):
@@ -187,8 +187,8 @@ def show_command(
       limbeck show image/digits --kind teacher
     Exit codes: 0; 2 no such component.
     """
-    from limbeck.cards import Card
-    from limbeck.registry import registry
+    from limbeck.catalogue.cards import Card
+    from limbeck.plugins.registry import registry
 
     kinds = [kind_of(kind)] if kind else list(KINDS)
     bare, plugin = name.rpartition("/")[2], name.rpartition("/")[0]
@@ -242,8 +242,8 @@ def matrix_command(
       limbeck matrix --json
     Exit codes: 0; 2 no such modality.
     """
-    from limbeck import matrix
-    from limbeck.registry import registry
+    from limbeck.catalogue import matrix
+    from limbeck.plugins.registry import registry
 
     rows = matrix.table(registry, known_modality(on))
     if as_json:

@@ -30,7 +30,7 @@ def row_json(row: Any) -> dict[str, Any]:
 
 def print_plugins(as_json: bool) -> None:
     """Name, version, plugin API, status, and what a plugin brings or what is wrong with it."""
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     rows = registry.plugins()
     if as_json:

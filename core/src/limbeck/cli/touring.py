@@ -35,7 +35,7 @@ def tour_command(
       limbeck tour --on audio,video --out runs/sound_and_clips
     Exit codes: 0 done; 1 a run failed; 2 wrong name or override; 4 the folder holds other runs; 130 Ctrl-C, saved.
     """
-    from limbeck.tours import tour
+    from limbeck.runs.tours import tour
 
     words = ["limbeck", "tour"]
     for option, value in (("--on", on), ("--out", out)):

@@ -12,7 +12,7 @@ from limbeck.errors import LimbeckError, RecipeError
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     return [e.component.name for e in registry.components("recipe") if e.component.name.startswith(incomplete)]
 
@@ -37,7 +37,7 @@ def open_run(path: Path) -> Any:
     if not is_run(path):
         runs = sorted(p.parent.as_posix() for p in Path("runs").glob("*/recipe.yaml"))
         raise RecipeError(f"no run in {path} (it holds no recipe.yaml). Runs here: {', '.join(runs) or 'none'}")
-    from limbeck.run import Run
+    from limbeck.runs.run import Run
 
     return Run(path)
 
@@ -46,7 +46,8 @@ def train(
     what: str, recipe: str, overrides: list[str] | None, out: Path | None, resume: bool, overwrite: bool, as_json: bool
 ) -> None:
     """Both `distill` and `pretrain`."""
-    from limbeck import api, recipes
+    from limbeck import api
+    from limbeck import recipe as recipes
 
     overrides = list(overrides or ())
     if resume and overrides and "=" not in overrides[0]:  # limbeck distill my.yaml --resume runs/x
@@ -220,7 +221,7 @@ def sample_command(
       limbeck sample RUN --prompt "Return a list of"
     Exit codes: 0 done; 2 no such run, wrong condition or prompt; 5 bad checkpoint.
     """
-    from limbeck.recipe_text import parse
+    from limbeck.recipe.text import parse
 
     condition = parse(cond, "--cond")[0] if cond is not None else None
     found = open_run(run)
@@ -281,7 +282,7 @@ def evaluate_command(run: RunArgument, as_json: Json = False) -> None:
 
 
 def complete_exporter(incomplete: str) -> list[str]:
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     return [e.component.name for e in registry.components("exporter") if e.component.name.startswith(incomplete)]
 
@@ -304,8 +305,8 @@ def export_command(
       limbeck export runs/moving_digits_self_forcing --to gif clips/ frames=60
     Exit codes: 0 done; 2 no such run, exporter or option; 3 exporter failed to load; 5 bad checkpoint.
     """
-    from limbeck.recipe_text import parse_override
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
+    from limbeck.recipe.text import parse_override
 
     if not any(entry.component.name == to for entry in registry.components("exporter")):
         registry.find("exporter", to)  # says what there is; of a name that several have, the run takes its own

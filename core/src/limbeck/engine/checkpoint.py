@@ -82,8 +82,8 @@ def _digest_of(files: Mapping[str, Any], step: int) -> str:
     return hashlib.sha256(json.dumps({"files": files, "step": step}, sort_keys=True).encode()).hexdigest()
 
 
-class Alone:
-    """The crew of a checkpoint that one process writes by itself."""
+class SingleProcess:
+    """The ranks of a checkpoint that one process writes by itself."""
 
     rank, world, main = 0, 1, True
 
@@ -98,31 +98,32 @@ def save(
     state: Mapping[str, Any],
     *,
     keep: int = 0,
-    crew: Any = None,
+    ranks: Any = None,
 ) -> Path:
     """Write one checkpoint into `folder` and then forget all but the newest `keep` (0 keeps all).
 
     Args:
         tensors: file name without suffix -> tensors by name.
         state: what goes to state.json.
-        crew: a `Place`, when tensors are spread over its processes: all of them call this, and it fails in all of them
+        ranks: a `Distributed`, when tensors are spread over its processes: all of them call this, and it fails in all
+        of them
             or in none.
     """
-    crew = crew or Alone()
+    ranks = ranks or SingleProcess()
     final, aside = folder / name_of(step), folder / f"{_ASIDE}{name_of(step)}"
-    with _together(crew, aside, f"checkpoint {name_of(step)}"):
-        if crew.main:
+    with _together(ranks, aside, f"checkpoint {name_of(step)}"):
+        if ranks.main:
             folder.mkdir(parents=True, exist_ok=True)
             _remove(aside)
             aside.mkdir()
-    with _together(crew, aside, f"checkpoint {name_of(step)}"):
-        written = _write_parts(aside, tensors, crew)
-    written = _entries_of_all(tensors, written, crew)
-    with _together(crew, aside, f"checkpoint {name_of(step)}"):
-        if crew.main:
+    with _together(ranks, aside, f"checkpoint {name_of(step)}"):
+        written = _write_parts(aside, tensors, ranks)
+    written = _entries_of_all(tensors, written, ranks)
+    with _together(ranks, aside, f"checkpoint {name_of(step)}"):
+        if ranks.main:
             write_folder(aside, step, tensors, state, written)
-    with _together(crew, aside, f"checkpoint {name_of(step)}"):
-        if crew.main:
+    with _together(ranks, aside, f"checkpoint {name_of(step)}"):
+        if ranks.main:
             if final.exists():  # only a damaged one: a good one is never written twice
                 _remove(final)
             os.rename(aside, final)
@@ -134,16 +135,16 @@ def save(
 
 
 @contextmanager
-def _together(crew: Any, aside: Path, what: str) -> Iterator[None]:
+def _together(ranks: Any, aside: Path, what: str) -> Iterator[None]:
     """One stage of saving: when it fails in one process, it fails in all, and nothing is left behind."""
     failed: Exception | None = None
     try:
         yield
     except Exception as error:
         failed = error
-    if float(crew.each(torch.tensor([float(failed is not None)])).sum()) == 0:
+    if float(ranks.each(torch.tensor([float(failed is not None)])).sum()) == 0:
         return
-    if crew.main and isinstance(failed, OSError | None):
+    if ranks.main and isinstance(failed, OSError | None):
         _remove(aside)
     if isinstance(failed, OSError) and failed.errno in (errno.ENOSPC, errno.EDQUOT):
         raise disk_full(failed, aside.parent, what) from failed
@@ -152,29 +153,29 @@ def _together(crew: Any, aside: Path, what: str) -> Iterator[None]:
     raise CheckpointError(f"{what} could not be written: another process failed, and says why")
 
 
-def _write_parts(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], crew: Any) -> dict[str, Any]:
+def _write_parts(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], ranks: Any) -> dict[str, Any]:
     """This process's files of what is spread; their entries of the manifest."""
     files = {}
     for stem, content in tensors.items():
         if parts.any_spread(content):
-            name = parts.file_name(stem, crew.rank, crew.world)
-            files[name] = write_file(folder / name, parts.pieces(content, crew.rank))
+            name = parts.file_name(stem, ranks.rank, ranks.world)
+            files[name] = write_file(folder / name, parts.pieces(content, ranks.rank))
     return files
 
 
-def _entries_of_all(tensors: Mapping[str, Mapping[str, Tensor]], own: Mapping[str, Any], crew: Any) -> dict[str, Any]:
+def _entries_of_all(tensors: Mapping[str, Mapping[str, Tensor]], own: Mapping[str, Any], ranks: Any) -> dict[str, Any]:
     """The entries of every process's parts, in every process: digest and size as numbers, 40 bytes each."""
     if not own:
         return {}
     rows = b"".join(bytes.fromhex(entry["sha256"]) + entry["bytes"].to_bytes(8, "little") for entry in own.values())
     stems = [stem for stem, content in tensors.items() if parts.any_spread(content)]
     found = {}
-    for rank, row in enumerate(crew.each(torch.tensor(list(rows), dtype=torch.uint8))):
+    for rank, row in enumerate(ranks.each(torch.tensor(list(rows), dtype=torch.uint8))):
         said = bytes(row.tolist())
         for i, stem in enumerate(stems):
             entry = said[40 * i : 40 * (i + 1)]
             size = int.from_bytes(entry[32:], "little")
-            found[parts.file_name(stem, rank, crew.world)] = {"sha256": entry[:32].hex(), "bytes": size}
+            found[parts.file_name(stem, rank, ranks.world)] = {"sha256": entry[:32].hex(), "bytes": size}
     return found
 
 

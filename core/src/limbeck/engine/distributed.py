@@ -1,6 +1,6 @@
 """Devices, processes and precision: accelerate's for launch and collectives, torch's own wrappers around roles.
 
-DDP keeps a role whole in every process; `fully_shard` spreads it (`limbeck.sharding`).
+DDP keeps a role whole in every process; `fully_shard` spreads it (`limbeck.networks.sharding`).
 """
 
 import inspect
@@ -17,10 +17,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from limbeck.errors import LimbeckError, RecipeError, did_you_mean
 from limbeck.interfaces import Objective
-from limbeck.sharding import is_sharded, shard, synchronise
+from limbeck.networks.sharding import is_sharded, shard, synchronise
 
 
-class Place:
+class Distributed:
     """Where this process computes and who its peers are."""
 
     def __init__(self, precision: str = "no", trackers: Sequence[str] = (), folder: Path | None = None):
@@ -118,7 +118,7 @@ _OWN_BUFFERS: dict[str, Any] = {
 
 
 def wrap_roles(
-    objective: Objective, place: Place, parallel: str = "ddp", teacher: nn.Module | None = None
+    objective: Objective, distributed: Distributed, parallel: str = "ddp", teacher: nn.Module | None = None
 ) -> dict[str, nn.Module]:
     """Every role on the device, and with several processes in DDP or, in place, `fully_shard`. Binds and returns them.
 
@@ -126,12 +126,12 @@ def wrap_roles(
     """
     roles = objective.roles()
     for module in roles.values():
-        module.to(place.device)
-    if place.world == 1:
+        module.to(distributed.device)
+    if distributed.world == 1:
         return {}
     objective.zero_grad()
     wrapped: dict[str, nn.Module] = {}
-    ids = [place.device.index] if place.device.type == "cuda" else None
+    ids = [distributed.device.index] if distributed.device.type == "cuda" else None
     shared = _shared([*roles.values(), *([teacher] if teacher is not None else [])])
     for name, module in roles.items():
         learning = objective.learning(name)
@@ -139,7 +139,7 @@ def wrap_roles(
         for parameter in learning:  # a wrapper looks at what learns when it is made
             parameter.requires_grad_(True)
         if parallel == "fully_shard":
-            shard(module, place.mesh, leave=shared)
+            shard(module, distributed.mesh, leave=shared)
             objective.add_role(name, module)  # its parameters are other objects now
             wrapped[name] = module
         else:
@@ -148,13 +148,13 @@ def wrap_roles(
     return wrapped
 
 
-def shard_teacher(teacher: nn.Module, objective: Objective, place: Place) -> None:
+def shard_teacher(teacher: nn.Module, objective: Objective, distributed: Distributed) -> None:
     """Spread a frozen teacher's weights too, apart from those that it shares with a role."""
-    from limbeck.guidance import unguided
+    from limbeck.networks.guidance import unguided
 
-    teacher.to(place.device)
+    teacher.to(distributed.device)
     inner = unguided(teacher)  # type: ignore[arg-type]
-    shard(teacher, place.mesh, leave=_shared([inner, *objective.roles().values()]), inner=inner)
+    shard(teacher, distributed.mesh, leave=_shared([inner, *objective.roles().values()]), inner=inner)
 
 
 def _shared(modules: Iterable[nn.Module]) -> set[int]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from limbeck.sharding import part, rows_for, spread
+from limbeck.networks.sharding import part, rows_for, spread
 
 
 def warmed_decay(decay: float, updates: int) -> float:

@@ -19,22 +19,22 @@ import torch
 from torch import Tensor
 
 from limbeck.engine import checkpoint, failures, states
-from limbeck.engine.distributed import Place, shard_teacher, wrap_roles
+from limbeck.engine.distributed import Distributed, shard_teacher, wrap_roles
 from limbeck.engine.ema import EMA
 from limbeck.engine.interrupt import Interrupts
-from limbeck.engine.metrics_log import Lines, Notes, by_name
+from limbeck.engine.metrics_log import JsonLines, MetricBuffer, by_name
 from limbeck.engine.progress import Progress
 from limbeck.engine.run_record import RunRecord, differences
-from limbeck.engine.updates import MOST_SKIPS, Turn, Updates
+from limbeck.engine.updates import MOST_SKIPS, Update, Updates
 from limbeck.errors import HookError, Interrupted, LimbeckError, NonFinite, RecipeError, RunExists, did_you_mean
-from limbeck.sharding import is_sharded, plain_copy
+from limbeck.networks.sharding import is_sharded, plain_copy
 
 
 def train(built: Any, run_folder: str | os.PathLike, *, resume: bool = False, progress: bool = True) -> None:
     """Run a built recipe to its last step, in a folder of its own.
 
     Args:
-        built: a `limbeck.build.Built`.
+        built: a `limbeck.runs.build.Built`.
         run_folder: receives metrics, checkpoints, samples, and the final table and report.
         resume: go on from the last good checkpoint there, or from the start if there is none yet.
         progress: draw a bar when standard error is a terminal.
@@ -57,7 +57,7 @@ class _Training:
     def run(self) -> None:
         if self.options.threads is not None:
             torch.set_num_threads(self.options.threads)
-        self.place = Place(self.options.precision, self.options.trackers, self.folder)
+        self.distributed = Distributed(self.options.precision, self.options.trackers, self.folder)
         self._check_batch_size()
         self._check_phases()
         self.record = RunRecord(self.folder)
@@ -71,7 +71,9 @@ class _Training:
             )
             return
         self._open_logs(found.state if found else {})
-        self.bar = Progress(self._verb(), self.options.steps, self.step, wanted=self.wants_progress and self.place.main)
+        self.bar = Progress(
+            self._verb(), self.options.steps, self.step, wanted=self.wants_progress and self.distributed.main
+        )
         status = "failed"
         try:
             with Interrupts(self._say) as self.interrupts, self._full_disk():
@@ -98,11 +100,12 @@ class _Training:
             self._close(status)
 
     def _check_batch_size(self) -> None:
-        parts = self.place.world * self.options.accumulate
+        parts = self.distributed.world * self.options.accumulate
         if self.options.batch_size % parts:
             raise RecipeError(
                 f"train.batch_size {self.options.batch_size} cannot be split evenly into {parts} parts "
-                f"({self.place.world} processes x {self.options.accumulate} micro-batches). Use a multiple of {parts}"
+                f"({self.distributed.world} processes x {self.options.accumulate} micro-batches). "
+                f"Use a multiple of {parts}"
             )
 
     def _check_phases(self) -> None:
@@ -126,13 +129,13 @@ class _Training:
             raise RunExists(
                 f"{self.folder} already holds a run. Go on with it (resume=True, --resume), or start over (--overwrite)"
             )
-        self.place.wait()
-        if not self.place.main:
+        self.distributed.wait()
+        if not self.distributed.main:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.clean(checkpoints)
         if self.resume and written.is_file():
-            from limbeck.recipe_text import read
+            from limbeck.recipe.text import read
 
             self.changes = differences(read(written)[0], self.recipe.to_dict())
         aside = written.with_name("recipe.yaml.part")
@@ -141,14 +144,14 @@ class _Training:
 
     def _prepare(self) -> None:
         """Networks on the device, wrapped; averages."""
-        built, place = self.built, self.place
+        built, distributed = self.built, self.distributed
         if built.teacher is not None:
-            built.teacher.to(place.device)
-        self.wrapped = wrap_roles(self.objective, place, self._parallel(), built.teacher)
+            built.teacher.to(distributed.device)
+        self.wrapped = wrap_roles(self.objective, distributed, self._parallel(), built.teacher)
         self.roles = self.objective.roles()
         self.spread = any(is_sharded(module) for module in self.wrapped.values())
         if built.teacher is not None and self.spread and self.options.shard_teacher:
-            shard_teacher(built.teacher, self.objective, place)
+            shard_teacher(built.teacher, self.objective, distributed)
         if self.options.compile:
             for module in (*self.roles.values(), *([built.teacher] if built.teacher is not None else [])):
                 module.compile()
@@ -158,13 +161,19 @@ class _Training:
                 raise RecipeError(f"train.ema averages role 'generator'; the objective has only {sorted(self.roles)}")
             self.ema = EMA(self.roles["generator"], self.options.ema)
         self.updates = Updates(
-            self.objective, built.source, self.options, place, wrapped=self.wrapped, ema=self.ema, teacher=built.teacher
+            self.objective,
+            built.source,
+            self.options,
+            distributed,
+            wrapped=self.wrapped,
+            ema=self.ema,
+            teacher=built.teacher,
         )
 
     def _parallel(self) -> str:
         """`train.parallel`, which says nothing to a single process."""
         chosen = self.options.parallel
-        if chosen == "fully_shard" and self.options.precision == "fp16" and self.place.world > 1:
+        if chosen == "fully_shard" and self.options.precision == "fp16" and self.distributed.world > 1:
             raise RecipeError(
                 "train.parallel: fully_shard does not scale losses for fp16. Use train.precision: bf16, or "
                 "train.parallel: ddp"
@@ -182,43 +191,43 @@ class _Training:
         if refused:
             self._say(f"  going on from the last good one, {found.path.name}")
         self.updates.waiting = states.give_back(found, self.objective, self.ema)
-        if self.place.scaler is not None and found.state.get("scaler"):
-            self.place.scaler.load_state_dict(found.state["scaler"])
+        if self.distributed.scaler is not None and found.state.get("scaler"):
+            self.distributed.scaler.load_state_dict(found.state["scaler"])
         self.step = self.start = found.step
-        self.place.wait()
-        if self.place.main:
+        self.distributed.wait()
+        if self.distributed.main:
             checkpoint.set_aside_newer(folder, found.step)
         return found
 
     def _open_logs(self, state: Mapping[str, Any]) -> None:
         self.lines = self.timings = None
-        self.notes = Notes(self.place)
+        self.buffer = MetricBuffer(self.distributed)
         self.seconds_before = float(state.get("seconds", 0.0))
-        if not self.place.main:
+        if not self.distributed.main:
             return
         fresh = not self.resume
-        self.lines = Lines(self.folder / "metrics.jsonl", None if fresh else state.get("metrics_bytes", 0))
-        self.timings = Lines(self.folder / "timings.jsonl", None if fresh else state.get("timings_bytes", 0))
+        self.lines = JsonLines(self.folder / "metrics.jsonl", None if fresh else state.get("metrics_bytes", 0))
+        self.timings = JsonLines(self.folder / "timings.jsonl", None if fresh else state.get("timings_bytes", 0))
         if not self.lines.complete:
             self._say("  metrics.jsonl is shorter than when the checkpoint was saved: earlier lines are lost")
-        self.record.start(self.recipe, self.place.world)
+        self.record.start(self.recipe, self.distributed.world)
         self.record.content["domain"] = self.built.space.domain
         event = "resumed" if self.resume and self.step else "started"
         self.record.happened(event, self.step, "running", **({"changes": self.changes} if self.changes else {}))
 
     def _start_hooks(self) -> None:
         """Hooks of plugins and callbacks; of the main process only, like everything that writes."""
-        from limbeck.hooks import Hooks
+        from limbeck.plugins.hooks import Hooks
 
-        self.hooks = Hooks(self.built.callbacks) if self.place.main else Hooks((), plugins=())
+        self.hooks = Hooks(self.built.callbacks) if self.distributed.main else Hooks((), plugins=())
         self.hears_steps = bool(self.hooks.implementations("step_ended"))
         self.hooks("run_started", run=self.folder, built=self.built, step=self.step)
         if self.options.trackers:
-            self.place.accelerator.init_trackers(self.recipe.name)
+            self.distributed.accelerator.init_trackers(self.recipe.name)
 
     def _close(self, status: str) -> None:
         self.bar.close(self.step)
-        if self.place.main:
+        if self.distributed.main:
             try:
                 self._write_notes()
                 for log in (self.lines, self.timings):
@@ -229,7 +238,7 @@ class _Training:
             except OSError:  # the disk is full: what ended the run says so
                 pass
         if self.options.trackers:
-            for tracker in self.place.accelerator.trackers:
+            for tracker in self.distributed.accelerator.trackers:
                 tracker.finish()
         self.objective.bind(self.roles)
         try:
@@ -265,7 +274,7 @@ class _Training:
                 if turn.failure is not None:
                     self._report_failure(turn, turn.failure)
                 if logged:
-                    self.notes.add(index + 1, turn)
+                    self.buffer.add(index + 1, turn)
             self.step += 1
             last = self.step == steps
             if logged or self.hears_steps:
@@ -285,12 +294,12 @@ class _Training:
 
     # --- the guard ---
 
-    def _report_failure(self, turn: Turn, failure: failures.Failure) -> None:
+    def _report_failure(self, turn: Update, failure: failures.Failure) -> None:
         """Save the evidence, then stop, or say that the update is skipped."""
         where, tensors = None, {}
-        if self.place.main or self.spread:
-            tensors = states.whole(self._states(), keep=self.place.main)
-        if self.place.main:
+        if self.distributed.main or self.spread:
+            tensors = states.unsharded(self._states(), keep=self.distributed.main)
+        if self.distributed.main:
             try:
                 where = failures.keep_evidence(self.folder, failure, tensors, {"seed": self.options.seed})
             except OSError as error:
@@ -299,21 +308,21 @@ class _Training:
         saved = f"saved: {where} (batch, states). " if where is not None else ""
         message = (
             f"{failure.sentence()}\n  {saved}Last good checkpoint: {good[-1].name if good else 'none yet'}.\n"
-            f"  {failures.causes(failure, turn.player.lr, self.options)}"
+            f"  {failures.causes(failure, turn.optimizer.lr, self.options)}"
         )
         if self.options.on_nonfinite == "skip":
-            if turn.player.skips < MOST_SKIPS:
+            if turn.optimizer.skips < MOST_SKIPS:
                 self._say(f"  {message}\n  this update is skipped (train.on_nonfinite=skip)")
                 return
             message += f"\n  {MOST_SKIPS} updates of phase {failure.phase.name} in a row were not finite: "
             message += "skipping does not help."
-        raise NonFinite(f"{message}\n  resume: {self._command()} train.lr={turn.player.lr / 10:g}")
+        raise NonFinite(f"{message}\n  resume: {self._command()} train.lr={turn.optimizer.lr / 10:g}")
 
     # --- logging ---
 
     def _write_notes(self) -> dict[str, float]:
         """What was noted, to metrics.jsonl; the latest values by name."""
-        lines = self.notes.take()
+        lines = self.buffer.take()
         if self.lines is not None:
             for line in lines:
                 self.lines.add(line)
@@ -330,7 +339,7 @@ class _Training:
             self.timings.add({"step": self.step, "seconds": round(self._seconds(), 4), "step_seconds": round(taken, 6)})
             self.last_logged, self.last_logged_step = now, self.step
         if logged and self.options.trackers:
-            self.place.accelerator.log(values, step=self.step)
+            self.distributed.accelerator.log(values, step=self.step)
         self.hooks("step_ended", run=self.folder, step=self.step, values=values)
 
     def _seconds(self) -> float:
@@ -339,12 +348,12 @@ class _Training:
     # --- saving, stopping, evaluating ---
 
     def _states(self) -> dict[str, Mapping[str, Tensor]]:
-        return states.gather(self.objective, self.updates.players, self.updates.waiting, self.ema)
+        return states.gather(self.objective, self.updates.optimizers, self.updates.waiting, self.ema)
 
     def _save(self, *, evaluation_due: bool) -> None:
         """Written by the main process; of what is spread, every process writes its part."""
         state: dict[str, Any] = {}
-        if self.place.main:
+        if self.distributed.main:
             assert self.lines is not None and self.timings is not None
             state = {
                 "metrics_bytes": self.lines.flush(sync=True), "timings_bytes": self.timings.flush(),
@@ -352,25 +361,27 @@ class _Training:
                 "ema": [str(decay) for decay in self.options.ema], "ema_updates": self.ema.updates if self.ema else 0,
                 "versions": {key: self.record.content["versions"].get(key) for key in ("limbeck", "torch")},
             }  # fmt: skip
-            if self.place.scaler is not None:
-                state["scaler"] = self.place.scaler.state_dict()
-        if self.place.main or self.spread:
+            if self.distributed.scaler is not None:
+                state["scaler"] = self.distributed.scaler.state_dict()
+        if self.distributed.main or self.spread:
             folder, kept = self.folder / "checkpoints", self.options.checkpoint.keep
-            crew = self.place if self.spread else None
+            ranks = self.distributed if self.spread else None
             try:
-                path = checkpoint.save(folder, self.step, self._states(), state, keep=kept, crew=crew)
+                path = checkpoint.save(folder, self.step, self._states(), state, keep=kept, ranks=ranks)
             except LimbeckError as error:
                 raise type(error)(f"{error}\n  resume: {self._command()}") from error
             self.hooks("checkpoint_saved", run=self.folder, step=self.step, path=path)
-        self.place.wait()
+        self.distributed.wait()
 
     def _recipe_hash(self) -> str:
         return hashlib.sha256(json.dumps(self.recipe.to_dict(), sort_keys=True).encode()).hexdigest()
 
     def _asked_to_stop(self) -> bool:
-        if self.place.world == 1:
+        if self.distributed.world == 1:
             return self.interrupts.asked
-        return bool(self.place.sum(torch.tensor(float(self.interrupts.asked), device=self.place.device)) > 0)
+        return bool(
+            self.distributed.sum(torch.tensor(float(self.interrupts.asked), device=self.distributed.device)) > 0
+        )
 
     def _evaluate(self) -> None:
         """The student as it would leave now: metrics and a grid, on averaged weights."""
@@ -393,13 +404,13 @@ class _Training:
                     grid = evaluation.grid(built, built.generator)
                     evaluation.save_grid(grid, self.folder / "samples" / checkpoint.name_of(self.step))
         self.updates.focused = None  # whatever was done to the networks meanwhile
-        self.place.wait()
+        self.distributed.wait()
 
     @contextmanager
     def _shown(self) -> Iterator[Any]:
         """What is built, with the student on averaged weights, in the main process; None in the others. The main
         process works alone inside, so it gets copies of networks that are spread over all."""
-        network, main = self.roles.get("generator", self.built.generator), self.place.main
+        network, main = self.roles.get("generator", self.built.generator), self.distributed.main
         if not self.spread:
             with self.ema.applied() if main and self.ema is not None else nullcontext():
                 yield replace(self.built, generator=network) if main else None
@@ -416,17 +427,17 @@ class _Training:
         self.lines.add({"step": self.step, "evaluation": dict(values)})
         self.bar.values(dict(list(values.items())[:1]))  # the primary metric; the others are in the log
         if self.options.trackers:
-            self.place.accelerator.log({f"evaluation/{k}": v for k, v in values.items()}, step=self.step)
+            self.distributed.accelerator.log({f"evaluation/{k}": v for k, v in values.items()}, step=self.step)
         self.hooks("evaluated", run=self.folder, step=self.step, values=dict(values))
 
     def _finish(self) -> None:
         """The final table and the report."""
         compares = self.recipe.evaluate.compare and self.built.metrics and self.built.sampler is not None
-        if self.place.main:
+        if self.distributed.main:
             assert self.lines is not None and self.timings is not None
             self.lines.flush()
             self.timings.flush()
-        if compares and (self.place.main or self.spread):
+        if compares and (self.distributed.main or self.spread):
             from limbeck import evaluation
 
             self.bar.doing("comparing with the teacher" if self.built.teacher is not None else "measuring")
@@ -435,7 +446,7 @@ class _Training:
                     evaluation.compare(built, built.generator, folder=self.folder)
         if self.spread:  # who samples or exports after the run has a whole student
             self.built.generator = plain_copy(self.roles.get("generator", self.built.generator))
-        if not self.place.main:
+        if not self.distributed.main:
             return
         self.record.content |= {"status": "finished", "step": self.step}
         self.record.write()
@@ -445,7 +456,7 @@ class _Training:
 
     def _export(self) -> None:
         """The exports that the recipe asks for, into exports/NAME. One that fails costs a line, not the run."""
-        from limbeck.run import Run
+        from limbeck.runs.run import Run
 
         for block in self.recipe.export:
             target = self.folder / "exports" / block.use.rpartition("/")[2]
@@ -460,7 +471,7 @@ class _Training:
     def _report(self) -> None:
         try:
             from limbeck import report
-            from limbeck.run import Run
+            from limbeck.runs.run import Run
 
             report.write(Run(self.folder, built=self.built))
         except Exception as error:  # the run is finished and saved: a page about it can be written again
@@ -470,7 +481,7 @@ class _Training:
     # --- words ---
 
     def _say(self, message: str) -> None:
-        if not self.place.main:
+        if not self.distributed.main:
             return
         bar = getattr(self, "bar", None)
         bar.say(message) if bar is not None else Progress("", 1, 0, wanted=False).say(message)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.engine.distributed import Place
-from limbeck.engine.updates import Turn
+from limbeck.engine.distributed import Distributed
+from limbeck.engine.updates import Update
 
 
 def plain(value: Any) -> Any:
@@ -21,7 +21,7 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class Lines:
+class JsonLines:
     """A JSON-lines file that is appended to, and cut back to a checkpoint's offset on resume."""
 
     def __init__(self, path: Path, offset: int | None = None):
@@ -50,35 +50,35 @@ class Lines:
         self._file.close()
 
 
-class Notes:
+class MetricBuffer:
     """Scalars of the turns of a step, kept on the device until they are asked for in one transfer."""
 
-    def __init__(self, place: Place):
-        self.place = place
+    def __init__(self, distributed: Distributed):
+        self.distributed = distributed
         self._kept: list[tuple[dict[str, Any], list[str], Tensor]] = []
 
-    def add(self, step: int, turn: Turn) -> None:
+    def add(self, step: int, turn: Update) -> None:
         """Loss and terms, averaged over micro-steps and processes as gradients are; every process has to call it."""
-        names = ["loss", *turn.micros[0].loss.terms]
-        scalars = torch.stack([self._scalars(turn, i) for i in range(len(turn.micros))])
-        counts = [micro.loss.count for micro in turn.micros if micro.loss.count is not None]
+        names = ["loss", *turn.micro_batches[0].loss.terms]
+        scalars = torch.stack([self._scalars(turn, i) for i in range(len(turn.micro_batches))])
+        counts = [micro.loss.count for micro in turn.micro_batches if micro.loss.count is not None]
         if counts:
             items = torch.stack([count.detach().float() for count in counts])
-            sums = (scalars * items[:, None]).sum(0) / self.place.sum(items.sum())
+            sums = (scalars * items[:, None]).sum(0) / self.distributed.sum(items.sum())
         else:
             sums = scalars.sum(0)
-            if turn.micros[0].batch.weight is None:
-                sums = sums / (self.place.world * len(turn.micros))
+            if turn.micro_batches[0].batch.weight is None:
+                sums = sums / (self.distributed.world * len(turn.micro_batches))
         line: dict[str, Any] = {"step": step, "phase": turn.phase.name, "repeat": turn.phase.repeat}
         if turn.skipped:
             line["skipped"] = True
-        values = torch.cat([self.place.sum(sums), turn.norm.detach().float().reshape(1)])
-        self._kept.append((line | {"lr": turn.player.lr_now}, names, values))
+        values = torch.cat([self.distributed.sum(sums), turn.norm.detach().float().reshape(1)])
+        self._kept.append((line | {"lr": turn.optimizer.lr_now}, names, values))
 
-    def _scalars(self, turn: Turn, micro: int) -> Tensor:
-        loss = turn.micros[micro].loss
+    def _scalars(self, turn: Update, micro: int) -> Tensor:
+        loss = turn.micro_batches[micro].loss
         values = (torch.as_tensor(value).detach().float().mean() for value in (loss.value, *loss.terms.values()))
-        return torch.stack([value.to(self.place.device) for value in values])
+        return torch.stack([value.to(self.distributed.device) for value in values])
 
     def take(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl for everything added."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from limbeck.engine.schedules import lr_factor
 from limbeck.errors import CheckpointError, LimbeckError
 from limbeck.interfaces import Phase, unwrap
-from limbeck.sharding import is_spread, part, rows_for, spread
+from limbeck.networks.sharding import is_spread, part, rows_for, spread
 
 
 def make_optimizer(
@@ -33,16 +33,16 @@ def _scale_of(name: str, scales: Mapping[str, float]) -> float:
     return float(scales[max(fitting, key=len)]) if fitting else 1.0
 
 
-def gradient_norm(gradients: list[Tensor], spread: list[Tensor] | None = None, place: Any = None) -> Tensor:
+def gradient_norm(gradients: list[Tensor], spread: list[Tensor] | None = None, distributed: Any = None) -> Tensor:
     """Euclidean norm of all gradients together, (). `spread` are this process's parts of gradients that lie in
     several."""
     if not spread:
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    squared = place.sum(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(spread))) ** 2)
+    squared = distributed.sum(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(spread))) ** 2)
     return torch.sqrt(squared + gradient_norm(gradients) ** 2 if gradients else squared)
 
 
-class Player:
+class PhaseOptimizer:
     """The optimizer of one phase name over the parameters of its roles."""
 
     def __init__(
@@ -100,13 +100,13 @@ class Player:
                 own.grad = None if parameter.grad is None else part(parameter.grad)
         return [p.grad for p in self.own if p.grad is not None]
 
-    def norm(self, place: Any) -> Tensor:
+    def norm(self, distributed: Any) -> Tensor:
         """Of the gradients that `gradients` told, over all processes, ()."""
         kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
         for parameter, own in zip(self.parameters, self.own, strict=True):
             if own.grad is not None:
                 kinds[own is not parameter].append(own.grad)
-        return gradient_norm(*kinds, place) if any(kinds) else torch.zeros((), device=place.device)
+        return gradient_norm(*kinds, distributed) if any(kinds) else torch.zeros((), device=distributed.device)
 
     def clip_gradients(self, gradients: list[Tensor], norm: Tensor) -> None:
         """Scale gradients so that their norm is at most `clip`."""

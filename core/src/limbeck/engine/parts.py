@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limbeck.engine import tensor_file
 from limbeck.errors import CheckpointError
-from limbeck.sharding import is_spread, part
+from limbeck.networks.sharding import is_spread, part
 
 _NAME = re.compile(r"(.+)\.part-(\d+)-of-(\d+)$")
 

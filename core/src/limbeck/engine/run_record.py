@@ -23,7 +23,7 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     names = ["limbeck", "torch", "accelerate", "numpy", "safetensors"]
     try:
-        from limbeck.registry import registry
+        from limbeck.plugins.registry import registry
 
         names += [row.distribution for row in registry.plugins() if row.status in ("ok", "duplicate")]
     except Exception:  # a record must not end a run

@@ -6,27 +6,30 @@ from torch import Tensor, nn
 
 from limbeck.engine.checkpoint import Checkpoint
 from limbeck.engine.ema import EMA
-from limbeck.engine.optimizers import Player
+from limbeck.engine.optimizers import PhaseOptimizer
 from limbeck.errors import CheckpointError
 from limbeck.interfaces import Objective
-from limbeck.sharding import gathered, is_spread, spread_state
+from limbeck.networks.sharding import gathered, is_spread, spread_state
 
 
 def gather(
-    objective: Objective, players: Mapping[str, Player], waiting: Mapping[str, Mapping[str, Tensor]], ema: EMA | None
+    objective: Objective,
+    optimizers: Mapping[str, PhaseOptimizer],
+    waiting: Mapping[str, Mapping[str, Tensor]],
+    ema: EMA | None,
 ) -> dict[str, Mapping[str, Tensor]]:
     """File name without suffix -> tensors, spread where their network is. `waiting` are loaded optimizers whose phase
     has not come yet."""
     files: dict[str, Mapping[str, Tensor]] = {name: module.state_dict() for name, module in objective.roles().items()}
     files |= {f"optimizer-{name}": state for name, state in waiting.items()}
-    files |= {f"optimizer-{name}": player.state_dict() for name, player in players.items()}
+    files |= {f"optimizer-{name}": optimizer.state_dict() for name, optimizer in optimizers.items()}
     if ema is not None:
         files |= {f"ema-{decay}": ema.state_dict(decay) for decay in ema.decays}
     own = objective.state_dict()
     return files | ({"objective": own} if own else {})
 
 
-def whole(files: Mapping[str, Mapping[str, Tensor]], *, keep: bool = True) -> dict[str, Mapping[str, Tensor]]:
+def unsharded(files: Mapping[str, Mapping[str, Tensor]], *, keep: bool = True) -> dict[str, Mapping[str, Tensor]]:
     """The same with nothing spread, on the CPU. Every process has to ask; those that do not `keep` get nothing."""
     found: dict[str, Mapping[str, Tensor]] = {}
     for stem, content in files.items():

@@ -51,12 +51,12 @@ def write(run: Any) -> Path:
 
 def panel_sections(run: Any, record: Record) -> list[Section]:
     """Sections of plugins; none for a folder that holds no recipe."""
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     if not registry.components("panel") or not record.recipe:
         return []
     if not hasattr(run, "recipe"):
-        from limbeck.run import Run
+        from limbeck.runs.run import Run
 
         run = Run(record.path)
     return sections_of(run, str(record.block("generator").get("use", "")))

@@ -13,7 +13,7 @@ from limbeck.report.story import number, primary_metric
 
 
 def row(cell: Any) -> dict[str, Any]:
-    """What a `limbeck.cells.Cell` came to: the primary metric of its modality, its cost, where to read on."""
+    """What a `limbeck.runs.cells.Cell` came to: the primary metric of its modality, its cost, where to read on."""
     found: dict[str, Any] = {
         "on": cell.on, "modality": cell.modality, "objective": cell.objective, "status": cell.status,
         "reason": cell.reason, "metric": None, "better": None, "student": None, "teacher": None, "real": None,
@@ -54,7 +54,7 @@ def _memory(record: Record) -> int | None:
 
 
 def write(comparison: Any) -> Path:
-    """OUT/report.html of a `limbeck.comparison.Comparison`."""
+    """OUT/report.html of a `limbeck.runs.comparison.Comparison`."""
     target = comparison.report
     aside = target.with_name("report.html.part")
     aside.write_text(render(comparison), encoding="utf-8")

@@ -23,7 +23,7 @@ class Section:
 
 def sections_of(run: Any, generator: str) -> list[Section]:
     """What the panels of a generator's modality have to show. `run` is a `limbeck.Run`."""
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     try:
         modality = registry.find("generator", generator).component.modality

@@ -50,7 +50,7 @@ def _viewed(tensors: Path, domain: str) -> Markup | None:
     try:
         from safetensors.torch import load_file
 
-        from limbeck.views import picture
+        from limbeck.pictures.views import picture
 
         content = load_file(tensors)
         return Markup(picture(content["samples"], content.get("cond"), domain=domain).html())

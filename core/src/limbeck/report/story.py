@@ -377,7 +377,7 @@ def next_commands(folder: Any, recipe: Mapping[str, Any], domain: str) -> list[s
 def exporter_for(generator: str) -> str:
     """The first exporter of the generator's modality, or core's own: a program for denoisers, else the weights."""
     from limbeck.errors import LimbeckError
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
 
     try:
         component = registry.find("generator", generator).component

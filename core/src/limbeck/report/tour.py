@@ -13,7 +13,7 @@ from limbeck.report.story import duration, equal_start, sentence, status_line, t
 
 
 def write(tour: Any) -> Path:
-    """OUT/index.html of a `limbeck.tours.Tour`."""
+    """OUT/index.html of a `limbeck.runs.tours.Tour`."""
     target = tour.page
     aside = target.with_name("index.html.part")
     aside.write_text(render(tour), encoding="utf-8")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.interfaces import Predictor, Space
-from limbeck.processes import GaussianProcess
+from limbeck.process.gaussian import GaussianProcess
 
 
 def event_of(mean: float | Tensor, otherwise: Sequence[int] = ()) -> tuple[int, ...]:

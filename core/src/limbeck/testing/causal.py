@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.cache import Cache, context_mask
 from limbeck.interfaces import Prediction, Predictor, Space
-from limbeck.processes import GaussianProcess
+from limbeck.networks.cache import Cache, context_mask
+from limbeck.process.gaussian import GaussianProcess
 
 
 def ar1_covariance(positions: Tensor, correlation: float | Tensor, std: float | Tensor = 1.0) -> Tensor:

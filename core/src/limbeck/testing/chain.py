@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.categorical import CategoricalProcess, MaskedProcess, draw
 from limbeck.interfaces import Prediction, Space, Teacher
+from limbeck.process.categorical import CategoricalProcess, MaskedProcess, draw
 from limbeck.randomness import Rng
 
 IMPOSSIBLE = -1e30  # logit of probability zero: finite, so that 0 * log 0 is 0 and not nan

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.interfaces import Prediction, Space
-from limbeck.processes import Coefficients, GaussianProcess
+from limbeck.process.gaussian import Coefficients, GaussianProcess
 from limbeck.randomness import Rng
 from limbeck.testing._conditional import Conditional, event_of
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.interfaces import Prediction, Predictor, Space
-from limbeck.processes import GaussianProcess
+from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
 
 

@@ -1,11 +1,11 @@
 """Manifest of limbeck-3d. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component, hookimpl
-from limbeck_3d.scene_components import SCENES
+from limbeck_3d.manifest.scenes import SCENES
 
 LIMBECK_API = 1
 
-_OPTIONS = "limbeck_3d.options"
+_OPTIONS = "limbeck_3d.options.models"
 _PACKAGE = "limbeck_3d"
 _DENOISER = {"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling"}
 
@@ -19,7 +19,7 @@ _COMPONENTS = [
     Component(
         "data",
         "solids",
-        f"{_PACKAGE}.data:Solids",
+        f"{_PACKAGE}.data.views:Solids",
         summary="renders of captioned solids, alone and on pedestals, in every colour and from everywhere",
         options=f"{_OPTIONS}:SolidsOptions",
         modality="3d",
@@ -30,7 +30,7 @@ _COMPONENTS = [
     Component(
         "data",
         "prompt",
-        f"{_PACKAGE}.data:Prompt",
+        f"{_PACKAGE}.data.views:Prompt",
         summary="one prompt seen from everywhere, with the true mesh where there is one",
         options=f"{_OPTIONS}:PromptOptions",
         modality="3d",
@@ -39,7 +39,7 @@ _COMPONENTS = [
     Component(
         "source",
         "cameras",
-        f"{_PACKAGE}.data:RandomCameras",
+        f"{_PACKAGE}.data.views:RandomCameras",
         summary="random cameras around one prompt, each in front of a random background",
         options=f"{_OPTIONS}:CameraOptions",
         modality="3d",
@@ -47,7 +47,7 @@ _COMPONENTS = [
     Component(
         "teacher",
         "views",
-        f"{_PACKAGE}.teacher:views_teacher",
+        f"{_PACKAGE}.networks.view_unet:views_teacher",
         summary="bundled teacher of views: prompt, camera and background in, 32-pixel image out",
         options=f"{_OPTIONS}:ViewsTeacherOptions",
         modality="3d",
@@ -56,16 +56,16 @@ _COMPONENTS = [
     Component(
         "teacher",
         "oracle",
-        f"{_PACKAGE}.oracle:OracleViews",
+        f"{_PACKAGE}.teachers.oracle:OracleViews",
         summary="closed-form teacher: a Gaussian around the true render of a known mesh, from every side",
-        options=f"{_PACKAGE}.oracle_options:OracleOptions",
+        options=f"{_PACKAGE}.options.oracle:OracleOptions",
         modality="3d",
         can={"gaussian", "denoiser", "trainable_copy", "null_condition"},
     ),
     Component(
         "generator",
         "views",
-        f"{_PACKAGE}.teacher:views_generator",
+        f"{_PACKAGE}.networks.view_unet:views_generator",
         summary="U-Net of views, conditioned on prompt, camera and background",
         options=f"{_OPTIONS}:ViewsGeneratorOptions",
         modality="3d",
@@ -74,7 +74,7 @@ _COMPONENTS = [
     Component(
         "sampler",
         "orbit",
-        f"{_PACKAGE}.views:Orbit",
+        f"{_PACKAGE}.views.renders:Orbit",
         summary="renders a scene for the cameras asked for",
         modality="3d",
         can={"renders"},
@@ -82,14 +82,14 @@ _COMPONENTS = [
     Component(
         "view",
         "renders",
-        f"{_PACKAGE}.views:renders",
+        f"{_PACKAGE}.views.renders:renders",
         summary="a grid of renders, eight in a row, with the cameras' angles",
         modality="3d",
     ),
     Component(
         "metric",
         "silhouette_iou",
-        f"{_PACKAGE}.metrics:SilhouetteIoU",
+        f"{_PACKAGE}.metrics.scenes:SilhouetteIoU",
         summary="overlap of the scene's silhouettes with the true mesh's, over held-out views",
         options=f"{_OPTIONS}:SilhouetteOptions",
         modality="3d",
@@ -97,7 +97,7 @@ _COMPONENTS = [
     Component(
         "metric",
         "chamfer",
-        f"{_PACKAGE}.metrics:Chamfer",
+        f"{_PACKAGE}.metrics.scenes:Chamfer",
         summary="distance between the scene's surface and the true mesh's",
         options=f"{_OPTIONS}:ChamferOptions",
         modality="3d",
@@ -105,7 +105,7 @@ _COMPONENTS = [
     Component(
         "metric",
         "view_accuracy",
-        f"{_PACKAGE}.metrics:ViewAccuracy",
+        f"{_PACKAGE}.metrics.scenes:ViewAccuracy",
         summary="shapes, colours and sides that a classifier reads in renders; fronts seen from the back (Janus)",
         modality="3d",
     ),

@@ -1,13 +1,13 @@
 """Manifest of limbeck-diffusion. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component, Needs, hookimpl
-from limbeck_diffusion._pipelines_manifest import PIPELINES
+from limbeck_diffusion.manifest.pipelines import PIPELINES
 
 LIMBECK_API = 1
 
-_OPTIONS = "limbeck_diffusion.options"
-_TOKEN_OPTIONS = "limbeck_diffusion.token_options"
-_CLIP_OPTIONS = "limbeck_diffusion.clip_options"
+_OPTIONS = "limbeck_diffusion.options.base"
+_TOKEN_OPTIONS = "limbeck_diffusion.options.tokens"
+_CLIP_OPTIONS = "limbeck_diffusion.options.clips"
 _PACKAGE = "limbeck_diffusion"
 
 _PRETRAINING = Needs(generator={"gaussian", "denoiser"}, data={"samples"})
@@ -16,7 +16,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "flow_matching",
-        f"{_PACKAGE}.pretraining:FlowMatching",
+        f"{_PACKAGE}.objectives.pretraining.denoising:FlowMatching",
         summary="regress the velocity on noised data; trains teachers, and reflow on stored pairs",
         options=f"{_OPTIONS}:FlowMatchingOptions",
         needs=_PRETRAINING,
@@ -31,7 +31,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "denoising",
-        f"{_PACKAGE}.pretraining:Denoising",
+        f"{_PACKAGE}.objectives.pretraining.denoising:Denoising",
         summary="denoising score matching with the x0, eps, v, velocity or EDM weight; trains teachers",
         options=f"{_OPTIONS}:DenoisingOptions",
         needs=_PRETRAINING,
@@ -46,7 +46,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "diffusion_forcing",
-        f"{_PACKAGE}.diffusion_forcing:DiffusionForcing",
+        f"{_PACKAGE}.objectives.pretraining.diffusion_forcing:DiffusionForcing",
         summary="denoising with a level of noise for every frame; trains causal networks",
         options=f"{_CLIP_OPTIONS}:DiffusionForcingOptions",
         needs=Needs(generator={"gaussian", "denoiser", "frame_time"}, data={"samples"}),
@@ -61,7 +61,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "consistency",
-        f"{_PACKAGE}.trajectory:Consistency",
+        f"{_PACKAGE}.objectives.trajectory.consistency:Consistency",
         summary="neighbouring states of one trajectory must map to the same sample; with a teacher or from data alone",
         options=f"{_OPTIONS}:ConsistencyOptions",
         needs=Needs(generator={"denoiser", "sampling"}),
@@ -76,7 +76,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "comospeech",
-        f"{_PACKAGE}.comospeech:CoMoSpeech",
+        f"{_PACKAGE}.objectives.trajectory.comospeech:CoMoSpeech",
         summary="consistency distillation on 50 noise levels with the teacher's Euler step and an EMA target",
         options=f"{_OPTIONS}:CoMoSpeechOptions",
         needs=Needs(generator={"gaussian", "denoiser", "sampling"}),
@@ -91,7 +91,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "dmd2",
-        f"{_PACKAGE}.score_difference:DMD2",
+        f"{_PACKAGE}.objectives.matching.score_difference:DMD2",
         summary="match the student's distribution to the teacher's with a critic trained on the student's samples",
         options=f"{_OPTIONS}:DMD2Options",
         needs=Needs(generator={"sampling"}, teacher={"denoiser"}),
@@ -106,7 +106,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "self_forcing",
-        f"{_PACKAGE}.self_forcing:SelfForcing",
+        f"{_PACKAGE}.objectives.matching.self_forcing:SelfForcing",
         summary="dmd2 on clips that a causal student rolled out chunk by chunk, as it will when it streams",
         options=f"{_CLIP_OPTIONS}:SelfForcingOptions",
         needs=Needs(generator={"gaussian", "denoiser", "cache"}, teacher={"gaussian", "denoiser"}),
@@ -132,7 +132,7 @@ _OBJECTIVES = [
         for name, target, summary, reference, formula, cost, fails in (
             (
                 "sds",
-                "score_difference:SDS",
+                "objectives.matching.score_difference:SDS",
                 "move each render or sample to where the teacher likes it best; no critic",
                 "Poole et al. 2023 (DreamFusion)",
                 "descend w(t) (eps_teacher(xt, t) - eps)",
@@ -141,7 +141,7 @@ _OBJECTIVES = [
             ),
             (
                 "csd",
-                "score_difference:CSD",
+                "objectives.matching.score_difference:CSD",
                 "move each render or sample along the teacher's guidance direction only",
                 "Yu et al. 2024",
                 "descend w(t) (eps_teacher(xt, t) - eps_null(xt, t))",
@@ -150,7 +150,7 @@ _OBJECTIVES = [
             ),
             (
                 "vsd",
-                "score_difference:VSD",
+                "objectives.matching.score_difference:VSD",
                 "score distillation against a critic of the scene's own renders; several particles",
                 "Wang et al. 2023 (ProlificDreamer)",
                 "descend w(t) (eps_teacher(xt, t) - eps_critic(xt, t))",
@@ -159,7 +159,7 @@ _OBJECTIVES = [
             ),
             (
                 "ism",
-                "ism:ISM",
+                "objectives.matching.ism:ISM",
                 "compare the teacher at two levels of a deterministic noising; no injected noise",
                 "Liang et al. 2024 (LucidDreamer)",
                 "descend w(t) (eps_teacher(xt, t) - eps_null(xs, s)), xs and xt by unconditional DDIM inversion",
@@ -171,7 +171,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "ode_pairs",
-        f"{_PACKAGE}.regression:ODEPairs",
+        f"{_PACKAGE}.objectives.regression.ode_pairs:ODEPairs",
         summary="regress the teacher's sample from the noise it started at",
         options=f"{_OPTIONS}:ODEPairsOptions",
         needs=Needs(generator={"gaussian", "denoiser", "sampling"}, teacher={"gaussian", "denoiser"}),
@@ -186,7 +186,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "mdlm",
-        f"{_PACKAGE}.masked_pretraining:MDLM",
+        f"{_PACKAGE}.objectives.pretraining.mdlm:MDLM",
         summary="pretrain a masked diffusion model by its likelihood bound",
         options=f"{_TOKEN_OPTIONS}:MDLMOptions",
         needs=Needs(generator={"categorical", "denoiser"}, data={"samples"}),
@@ -201,7 +201,7 @@ _OBJECTIVES = [
     Component(
         "objective",
         "sdtt",
-        f"{_PACKAGE}.self_distillation:SDTT",
+        f"{_PACKAGE}.objectives.trajectory.sdtt:SDTT",
         summary="one step of a masked diffusion student learns what several steps of its teacher find out",
         options=f"{_TOKEN_OPTIONS}:SDTTOptions",
         needs=Needs(generator={"categorical", "denoiser"}, teacher={"categorical", "denoiser"}, data={"samples"}),
@@ -219,7 +219,7 @@ _SOURCES = [
     Component(
         "source",
         name,
-        f"{_PACKAGE}.sources:{cls}",
+        f"{_PACKAGE}.sources.sources:{cls}",
         summary=summary,
         options=f"{_OPTIONS}:{cls}Options",
         can=can,
@@ -244,7 +244,7 @@ _SAMPLERS = [
     Component(
         "sampler",
         name,
-        f"{_PACKAGE}.samplers:{cls}",
+        f"{_PACKAGE}.samplers.gaussian:{cls}",
         summary=summary,
         options=f"{_OPTIONS}:{options}",
         reference=reference,
@@ -288,7 +288,7 @@ _CLIP_SAMPLERS = [
     Component(
         "sampler",
         name,
-        f"{_PACKAGE}.streaming:{cls}",
+        f"{_PACKAGE}.samplers.streaming:{cls}",
         summary=summary,
         options=f"{_CLIP_OPTIONS}:{options}",
         can=can,
@@ -323,7 +323,7 @@ _TOKEN_SAMPLERS = [
     Component(
         "sampler",
         name,
-        f"{_PACKAGE}.categorical_samplers:{cls}",
+        f"{_PACKAGE}.samplers.categorical:{cls}",
         summary=summary,
         options=f"{_TOKEN_OPTIONS}:{cls}Options",
         can={"categorical"},
@@ -351,7 +351,7 @@ _TOKEN_SAMPLERS.append(
     Component(
         "sampler",
         "one_call",
-        f"{_PACKAGE}.token_calls:OneCall",
+        f"{_PACKAGE}.samplers.one_call:OneCall",
         summary="all tokens of a sequence from one call, as dmd2 trains its students on tokens",
         options=f"{_OPTIONS}:OneCallOptions",
         can={"categorical"},

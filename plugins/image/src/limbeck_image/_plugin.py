@@ -1,11 +1,11 @@
 """Manifest of limbeck-image. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component, hookimpl
-from limbeck_image import _diffusers_manifest
+from limbeck_image.manifest import pipelines as _diffusers_manifest
 
 LIMBECK_API = 1
 
-_OPTIONS = "limbeck_image.options"
+_OPTIONS = "limbeck_image.options.digits"
 _PACKAGE = "limbeck_image"
 _DENOISER = {"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling"}
 
@@ -19,7 +19,7 @@ _COMPONENTS = [
     Component(
         "data",
         "digits",
-        f"{_PACKAGE}.digits:Digits",
+        f"{_PACKAGE}.data.digits:Digits",
         summary="scikit-learn's 8x8 handwritten digits: 1,437 scans to train on, 360 held out",
         options=f"{_OPTIONS}:DigitsDataOptions",
         modality="image",
@@ -29,7 +29,7 @@ _COMPONENTS = [
     Component(
         "teacher",
         "digits",
-        f"{_PACKAGE}.teachers:digits_teacher",
+        f"{_PACKAGE}.networks.unet:digits_teacher",
         summary="bundled class-conditional digits teacher, trained by recipe digits_teacher",
         options=f"{_OPTIONS}:DigitsTeacherOptions",
         modality="image",
@@ -38,7 +38,7 @@ _COMPONENTS = [
     Component(
         "generator",
         "digits",
-        f"{_PACKAGE}.teachers:digits_generator",
+        f"{_PACKAGE}.networks.unet:digits_generator",
         summary="class-conditional U-Net for digits, on any Gaussian process",
         options=f"{_OPTIONS}:DigitsGeneratorOptions",
         modality="image",
@@ -48,7 +48,7 @@ _COMPONENTS = [
     Component(
         "metric",
         "frechet",
-        f"{_PACKAGE}.metrics:Frechet",
+        f"{_PACKAGE}.metrics.digits:Frechet",
         summary="Frechet distance to the training scans (and to the held-out ones) in classifier features",
         modality="image",
         reference="Heusel et al. 2017",
@@ -56,7 +56,7 @@ _COMPONENTS = [
     Component(
         "metric",
         "precision_recall",
-        f"{_PACKAGE}.metrics:PrecisionRecall",
+        f"{_PACKAGE}.metrics.digits:PrecisionRecall",
         summary="samples among the scans, scans among the samples, by nearest-neighbour balls",
         options=f"{_OPTIONS}:PrecisionRecallOptions",
         modality="image",
@@ -65,14 +65,14 @@ _COMPONENTS = [
     Component(
         "metric",
         "class_accuracy",
-        f"{_PACKAGE}.metrics:ClassAccuracy",
+        f"{_PACKAGE}.metrics.digits:ClassAccuracy",
         summary="share of samples that the classifier reads as the label asked for",
         modality="image",
     ),
     Component(
         "metric",
         "nearest_neighbour",
-        f"{_PACKAGE}.metrics:NearestNeighbour",
+        f"{_PACKAGE}.metrics.digits:NearestNeighbour",
         summary="distance to the nearest training scan against that of held-out scans: memorising shows",
         options=f"{_OPTIONS}:NearestNeighbourOptions",
         modality="image",
@@ -80,7 +80,7 @@ _COMPONENTS = [
     Component(
         "view",
         "pixels",
-        f"{_PACKAGE}.views:pixels",
+        f"{_PACKAGE}.views.grids:pixels",
         summary="a grid of images",
         modality="image",
     ),

@@ -1,12 +1,12 @@
 """Manifest of limbeck-text. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component, Needs, hookimpl
-from limbeck_text._distillation_manifest import DISTILLATION
-from limbeck_text._masked_manifest import MASKED
+from limbeck_text.manifest.distillation import DISTILLATION
+from limbeck_text.manifest.masked import MASKED
 
 LIMBECK_API = 1
 
-_OPTIONS = "limbeck_text.options"
+_OPTIONS = "limbeck_text.options.text"
 _PACKAGE = "limbeck_text"
 _LANGUAGE_MODEL = {"log_probs", "generates", "trainable_copy"}
 
@@ -20,7 +20,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "data",
         "pydocs",
-        f"{_PACKAGE}.pydocs:Pydocs",
+        f"{_PACKAGE}.data.pydocs:Pydocs",
         summary="text that ships with CPython, or a folder of your own, in windows of tokens",
         options=f"{_OPTIONS}:PydocsOptions",
         modality="text",
@@ -32,7 +32,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "teacher",
         "pydocs_lm",
-        f"{_PACKAGE}.causal:pydocs_teacher",
+        f"{_PACKAGE}.models.language_model:pydocs_teacher",
         summary="bundled autoregressive teacher of CPython's documents, trained by recipe pydocs_lm_teacher",
         options=f"{_OPTIONS}:PydocsTeacherOptions",
         modality="text",
@@ -41,7 +41,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "generator",
         "pydocs_lm",
-        f"{_PACKAGE}.causal:pydocs_lm",
+        f"{_PACKAGE}.models.language_model:pydocs_lm",
         summary="fresh causal language model of the Llama type on the bundled tokenizer",
         options=f"{_OPTIONS}:PydocsLMOptions",
         modality="text",
@@ -51,7 +51,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "teacher",
         "causal_lm",
-        f"{_PACKAGE}.causal:causal_lm",
+        f"{_PACKAGE}.models.language_model:causal_lm",
         summary="any causal language model of transformers, from a folder or the hub",
         options=f"{_OPTIONS}:CausalLMOptions",
         modality="text",
@@ -61,7 +61,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "generator",
         "causal_lm",
-        f"{_PACKAGE}.causal:causal_lm",
+        f"{_PACKAGE}.models.language_model:causal_lm",
         summary="any causal language model of transformers, from a folder or the hub",
         options=f"{_OPTIONS}:CausalLMOptions",
         modality="text",
@@ -71,7 +71,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "objective",
         "language_modelling",
-        f"{_PACKAGE}.pretraining:LanguageModelling",
+        f"{_PACKAGE}.objectives.language_modelling:LanguageModelling",
         summary="cross entropy of the next token, on real text",
         modality="text",
         needs=Needs(generator={"log_probs"}, data={"samples"}),
@@ -80,7 +80,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "sampler",
         "autoregressive",
-        f"{_PACKAGE}.sampling:Autoregressive",
+        f"{_PACKAGE}.samplers.autoregressive:Autoregressive",
         summary="token by token with a key-value cache; temperature and nucleus sampling",
         options=f"{_OPTIONS}:AutoregressiveOptions",
         modality="text",
@@ -90,7 +90,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "exporter",
         "transformers",
-        f"{_PACKAGE}.exporters:export_transformers",
+        f"{_PACKAGE}.exporters.transformers:export_transformers",
         summary="a folder for AutoModelForCausalLM and AutoTokenizer; adapters are merged",
         options=f"{_OPTIONS}:TransformersExportOptions",
         modality="text",
@@ -98,7 +98,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "exporter",
         "peft",
-        f"{_PACKAGE}.exporters:export_peft",
+        f"{_PACKAGE}.exporters.transformers:export_peft",
         summary="a folder with the low-rank adapters alone, for PeftModel.from_pretrained",
         options=f"{_OPTIONS}:PeftExportOptions",
         modality="text",
@@ -107,7 +107,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "metric",
         "nll",
-        f"{_PACKAGE}.metrics:NLL",
+        f"{_PACKAGE}.metrics.likelihood:NLL",
         summary="negative log likelihood of held-out text, in nats per token and bits per byte",
         options=f"{_OPTIONS}:NLLOptions",
         modality="text",
@@ -115,7 +115,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "metric",
         "kl_to_teacher",
-        f"{_PACKAGE}.metrics:KLToTeacher",
+        f"{_PACKAGE}.metrics.likelihood:KLToTeacher",
         summary="forward KL from teacher to student per token of held-out text",
         options=f"{_OPTIONS}:NLLOptions",
         modality="text",
@@ -123,7 +123,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "metric",
         "generative_nll",
-        f"{_PACKAGE}.metrics:GenerativeNLL",
+        f"{_PACKAGE}.metrics.likelihood:GenerativeNLL",
         summary="negative log likelihood of samples under an independent language model",
         options=f"{_OPTIONS}:GenerativeNLLOptions",
         modality="text",
@@ -131,7 +131,7 @@ _COMPONENTS: list[Component] = [
     Component(
         "view",
         "tokens",
-        f"{_PACKAGE}.codec:view_tokens",
+        f"{_PACKAGE}.tokenizers.codec:view_tokens",
         summary="texts to read",
         modality="text",
     ),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck import matrix
-from limbeck.registry import Entry, registry
+from limbeck.catalogue import matrix
+from limbeck.plugins.registry import Entry, registry
 
 
 @dataclass(frozen=True)

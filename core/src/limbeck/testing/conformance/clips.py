@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import limbeck
-from limbeck.processes import RectifiedFlow
+from limbeck.process.gaussian import RectifiedFlow
 from limbeck.testing.causal import AR1, CausalToy
 from limbeck.testing.conformance.predictors import ROWS, answer, cast, close, nudge, predictor, states
 from limbeck.testing.conformance.report import Case, Skip, check_for

@@ -26,7 +26,7 @@ class Conformance:
         if self.component is None:
             raise NotImplementedError(f"{type(self).__name__} must define make(), or component = 'plugin/name'")
         import limbeck
-        from limbeck.registry import registry
+        from limbeck.plugins.registry import registry
 
         limbeck.rng(0, phase="conformance").seed_globally()
         return registry.create(self.kind, self.component)
@@ -90,11 +90,11 @@ def _abilities(kind: str, can: Any, component: str | None, make: Callable[[], An
     if can is not None:
         return frozenset(can)
     if component is not None:
-        from limbeck.registry import registry
+        from limbeck.plugins.registry import registry
 
         return registry.find(kind, component).component.can
     if kind in ("teacher", "generator"):
-        from limbeck.categorical import CategoricalProcess
+        from limbeck.process.categorical import CategoricalProcess
 
         process = getattr(make(), "process", None)
         if process is not None:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import limbeck
-from limbeck.denoiser import Denoiser
 from limbeck.interfaces import Batch, Data, Loss, Objective, Phase, Space
 from limbeck.manifest import ABILITIES
-from limbeck.processes import RectifiedFlow
+from limbeck.networks.denoiser import Denoiser
+from limbeck.process.gaussian import RectifiedFlow
 from limbeck.randomness import Rng
-from limbeck.rollouts import prior_noise
+from limbeck.sampling.rollouts import prior_noise
 from limbeck.testing.causal import CausalNetwork
 from limbeck.testing.conformance.predictors import close, nudge
 from limbeck.testing.conformance.report import Case, Skip, check_for

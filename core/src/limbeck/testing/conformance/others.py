@@ -11,9 +11,9 @@ from torch import Tensor
 
 import limbeck
 from limbeck import conditions
-from limbeck.categorical import MaskedProcess
 from limbeck.interfaces import Batch, Data, Metric, Sample, Sampler, Space
-from limbeck.processes import EDM, VP, RectifiedFlow, TrigFlow
+from limbeck.process.categorical import MaskedProcess
+from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
 from limbeck.testing.chain import MarkovChainTeacher
 from limbeck.testing.conformance.report import Case, Skip, check_for

@@ -135,7 +135,7 @@ def targets_can_be_imported(case: Case) -> None:
     """Every target names something that exists and can be called; every recipe is a file and passes its checks."""
     from importlib import resources
 
-    from limbeck import recipes
+    from limbeck import recipe as recipes
 
     for c in components_of(manifest_of(case)):
         if c.kind == "recipe":
@@ -196,7 +196,7 @@ def declared_abilities_are_there(case: Case) -> None:
 @check_for("plugin")
 def possible_cells_train(case: Case) -> None:
     """Whatever the matrix calls possible with a part of this plugin really trains for two steps, with the engine."""
-    from limbeck.registry import registry
+    from limbeck.plugins.registry import registry
     from limbeck.testing.conformance.cells import possible_cells, train_cell
 
     if case.extra.get("skip_cells"):

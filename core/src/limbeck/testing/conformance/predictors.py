@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 import limbeck
 from limbeck import conditions
-from limbeck.categorical import CategoricalProcess
 from limbeck.conditions import Conditions
-from limbeck.guidance import Guided
 from limbeck.interfaces import Prediction, Predictor, Space, Teacher
-from limbeck.processes import GaussianProcess
+from limbeck.networks.guidance import Guided
+from limbeck.process.categorical import CategoricalProcess
+from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck.rollouts import Plan, rollout
+from limbeck.sampling.rollouts import Plan, rollout
 from limbeck.testing.conformance.report import Case, Skip, check_for
 
 ROWS = 4

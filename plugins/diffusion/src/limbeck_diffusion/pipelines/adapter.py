@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from limbeck.conditions import Conditions
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Prediction, Predictor, Space
-from limbeck.processes import GaussianProcess
+from limbeck.process.gaussian import GaussianProcess
 from limbeck_diffusion.pipelines.conditioning import PromptEncoder
 from limbeck_diffusion.pipelines.families import Family
 from limbeck_diffusion.pipelines.layouts import guidance_vector

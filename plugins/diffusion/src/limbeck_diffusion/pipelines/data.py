@@ -1,7 +1,7 @@
 """Data of pipelines: prompts (`prompts`), and a folder of images as latents (`image_folder`).
 
-Both are told by the recipe's teacher what its network reads (`meet`): embeddings of its text encoders, latents of its
-autoencoder. Each is computed once and kept on disk by content (`encoded`).
+Both are told by the recipe's teacher what its network reads (`prepare`): embeddings of its text encoders, latents of
+its autoencoder. Each is computed once and kept on disk by content (`encoded`).
 """
 
 import json
@@ -17,8 +17,8 @@ from limbeck.interfaces import Batch, Data, Space
 from limbeck_diffusion.pipelines import prompt_files
 from limbeck_diffusion.pipelines.data_options import ImageFolderOptions, PromptsOptions
 from limbeck_diffusion.pipelines.encoded import EncodedFiles, digest, identity, on_accelerator
+from limbeck_diffusion.pipelines.encoded_prompts import EncodedPrompts
 from limbeck_diffusion.pipelines.prompt_files import Bad, Prompt
-from limbeck_diffusion.pipelines.told import Told
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -29,31 +29,31 @@ def is_held_out(content: str, share: float) -> bool:
     return int(digest("held out", content)[:8], 16) < share * 2**32
 
 
-class _Told(Data):
+class _PromptData(Data):
     """Rows with conditions in words."""
 
     options: Any
-    space = Space((0,), domain="untold")
+    space = Space((0,), domain="unprepared")
     rows: list[Prompt]
-    told: Told | None = None
+    encoded: EncodedPrompts | None = None
     teacher: Any = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def meet(self, teacher: Any) -> None:
+    def prepare(self, teacher: Any) -> None:
         """Encode everything for this teacher's network; called when a recipe's data and teacher are built."""
         self.teacher, self.space = teacher, teacher.space
         self.files = EncodedFiles(self.options.cache)
-        self.told = Told(self.rows, teacher, self.files, unload=self.options.text_encoder == "unload")
+        self.encoded = EncodedPrompts(self.rows, teacher, self.files, unload=self.options.text_encoder == "unload")
 
-    def _met(self) -> Told:
-        if self.told is None:
+    def _prepared(self) -> EncodedPrompts:
+        if self.encoded is None:
             raise LimbeckError(
-                f"{type(self).__name__} does not know which teacher reads its rows: call data.meet(teacher). A recipe "
-                "does so by itself"
+                f"{type(self).__name__} does not know which teacher reads its rows: call data.prepare(teacher). "
+                "A recipe does so by itself"
             )
-        return self.told
+        return self.encoded
 
     def split(self, name: Literal["train", "held_out"]) -> Self:
         if name == self.options.split:
@@ -62,7 +62,7 @@ class _Told(Data):
             return super().split(name)  # type: ignore[return-value]
         other = type(self)(**{**self.options.model_dump(), "split": name})
         if self.teacher is not None:
-            other.meet(self.teacher)
+            other.prepare(self.teacher)
         return other
 
     def _chosen(self, content: str) -> bool:
@@ -70,7 +70,7 @@ class _Told(Data):
         return out == (self.options.split == "held_out")
 
 
-class Prompts(_Told):
+class Prompts(_PromptData):
     """Prompts without samples, for objectives that need conditions only: dmd2, sds, consistency from teacher
     trajectories (`source: trajectory`)."""
 
@@ -83,7 +83,7 @@ class Prompts(_Told):
         else:
             rows, bad = prompt_files.read(str(self.options.file), skip_bad=self.options.skip_bad)
         if bad:
-            warnings.warn(f"{self.options.file}: {prompt_files.said(bad)}; they are left out", stacklevel=2)
+            warnings.warn(f"{self.options.file}: {prompt_files.listing(bad)}; they are left out", stacklevel=2)
         self.rows = [row for row in rows if self._chosen(f"{row.caption}|{row.label}")]
         if not self.rows:
             raise LimbeckError(
@@ -92,10 +92,10 @@ class Prompts(_Told):
             )
 
     def batch(self, indices: Tensor) -> Batch:
-        return Batch(cond=self._met().conditions(indices.tolist())).to(indices.device)
+        return Batch(cond=self._prepared().conditions(indices.tolist())).to(indices.device)
 
 
-class ImageFolder(_Told):
+class ImageFolder(_PromptData):
     """Images as latents of the teacher's autoencoder, with captions, classes or neither.
 
     Images are turned upright, scaled to cover the teacher's size and cropped at the middle; transparency becomes white.
@@ -161,7 +161,7 @@ class ImageFolder(_Told):
             else:
                 found[path] = told
         if bad:
-            said = f"{listed}: {prompt_files.said(bad)}"
+            said = f"{listed}: {prompt_files.listing(bad)}"
             if not self.options.skip_bad:
                 raise LimbeckError(f"{said}. Correct them, or leave them out with skip_bad: true")
             warnings.warn(f"{said}; their images have no caption", stacklevel=4)
@@ -169,7 +169,7 @@ class ImageFolder(_Told):
 
     # --- latents ---
 
-    def meet(self, teacher: Any) -> None:
+    def prepare(self, teacher: Any) -> None:
         codec, size = teacher.space.codec, teacher.source.get("size")
         height, width = getattr(size, "height", None), getattr(size, "width", None)
         if height is None or width is None or len(teacher.space.event) != 3:
@@ -209,7 +209,7 @@ class ImageFolder(_Told):
             warnings.warn(
                 f"{len(small)} images are smaller than {width}x{height}, first {first}: enlarged", stacklevel=2
             )
-        super().meet(teacher)
+        super().prepare(teacher)
         self.files = files
 
     def _leave_out(self, bad: list[tuple[Path, Exception]]) -> None:
@@ -225,10 +225,10 @@ class ImageFolder(_Told):
         warnings.warn(f"{said}; they are left out", stacklevel=3)
 
     def batch(self, indices: Tensor) -> Batch:
-        told, rows = self._met(), indices.tolist()
+        encoded, rows = self._prepared(), indices.tolist()
         latents = [self._latents(row) for row in rows]
         described = any(row.caption is not None or row.label is not None for row in self.rows)
-        cond = told.conditions(rows) if described else None
+        cond = encoded.conditions(rows) if described else None
         return Batch(x0=torch.stack(latents), cond=cond).to(indices.device)
 
     def _latents(self, row: int) -> Tensor:

@@ -22,9 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck import disk_cache, teacher_files
+from limbeck import disk_cache
 from limbeck.errors import LimbeckError
-from limbeck_diffusion.regression import progress_bar
+from limbeck.export import teacher_files
+from limbeck_diffusion.objectives.regression.ode_pairs import progress_bar
 
 Entry = dict[str, Tensor]
 IN_MEMORY = 512 * 2**20  # bytes of entries kept beside the files

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from limbeck.errors import LimbeckError
-from limbeck.exporters import about, prepare
+from limbeck.export.exporters import about, prepare
 from limbeck.interfaces import unwrap
 from limbeck_diffusion.pipelines import lora
 from limbeck_diffusion.pipelines.adapter import PipelineTeacher
 from limbeck_diffusion.pipelines.few_step import FewStep, Walk, few_step, walk_of
-from limbeck_diffusion.pipelines.places import Place, find, quiet
+from limbeck_diffusion.pipelines.source import PipelineSource, find, quiet
 
 CARD, CALL = "README.md", "call.json"
 DTYPE = Literal["float32", "bfloat16", "float16"]
@@ -32,9 +32,9 @@ def export_diffusers(
     """The teacher's pipeline with the student in place of its denoiser (adapters folded in) and the scheduler of its
     few steps: `DiffusionPipeline.from_pretrained(directory)`."""
     student = _student(run)
-    place, walk = _place(student), _walk(run, student)
+    source, walk = _source(student), _walk(run, student)
     part = {student.family.network: _plain(student)}
-    pipeline = place.from_pretrained(**part)
+    pipeline = source.from_pretrained(**part)
     found = _few_step(student, pipeline.scheduler, walk, type(pipeline))
     directory = prepare(directory, overwrite)
     # the network once more: from_pretrained of Wan loads its own in spite of the one that it is given
@@ -51,7 +51,7 @@ def export_diffusers(
         "",
         'pipe = DiffusionPipeline.from_pretrained(".")',
     ]
-    _describe(run, directory, student, place, walk, call, loading, type(pipeline).__name__)
+    _describe(run, directory, student, source, walk, call, loading, type(pipeline).__name__)
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
@@ -64,8 +64,8 @@ def export_lora(run: Any, directory: Path | str, *, dtype: DTYPE = "float32", ov
             "this run trained the whole network, so there are no adapters to write. Export the pipeline with --to "
             "diffusers, or train adapters: generator: {use: ..., init: teacher, lora: {rank: 16}}"
         )
-    place, walk = _place(student), _walk(run, student)
-    kind, own = _class(place), _scheduler(place)
+    source, walk = _source(student), _walk(run, student)
+    kind, own = _class(source), _scheduler(source)
     found = _few_step(student, own, walk, kind)
     directory = prepare(directory, overwrite)
     tensors = {name: t.to(getattr(torch, dtype)) for name, t in lora.adapter_tensors(student.network).items()}
@@ -78,7 +78,7 @@ def export_lora(run: Any, directory: Path | str, *, dtype: DTYPE = "float32", ov
     else:
         imports, loading = _as_peft(directory, tensors, config, part)
     found.scheduler.save_pretrained(directory / "scheduler")
-    scheduler, base = type(found.scheduler).__name__, _base(place)
+    scheduler, base = type(found.scheduler).__name__, _base(source)
     call = _call(kind, student, found)
     lines = [
         "import torch",
@@ -89,7 +89,7 @@ def export_lora(run: Any, directory: Path | str, *, dtype: DTYPE = "float32", ov
         *loading,
         f'pipe.scheduler = {scheduler}.from_pretrained("./scheduler")',
     ]
-    _describe(run, directory, student, place, walk, call, lines, kind.__name__)
+    _describe(run, directory, student, source, walk, call, lines, kind.__name__)
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
@@ -133,7 +133,7 @@ def _walk(run: Any, student: PipelineTeacher) -> Walk:
     return walk_of(run.built.sampler, student.process, run.built.sampling_steps)
 
 
-def _place(student: PipelineTeacher) -> Place:
+def _source(student: PipelineTeacher) -> PipelineSource:
     """The pipeline that the student came from: everything but the denoiser is its."""
     source = student.source
     if not source.get("model"):
@@ -149,18 +149,18 @@ def _plain(student: PipelineTeacher) -> nn.Module:
     return lora.merged(student.network, device="cpu").eval().requires_grad_(False)
 
 
-def _class(place: Place) -> Any:
+def _class(source: PipelineSource) -> Any:
     import diffusers
 
-    return getattr(diffusers, place.index["_class_name"])
+    return getattr(diffusers, source.index["_class_name"])
 
 
-def _scheduler(place: Place) -> Any:
+def _scheduler(source: PipelineSource) -> Any:
     import diffusers
 
-    kind = getattr(diffusers, place.index["scheduler"][1])
-    where = str(place.folder) if place.folder is not None else place.model
-    return kind.from_pretrained(where, subfolder="scheduler", revision=place.revision)
+    kind = getattr(diffusers, source.index["scheduler"][1])
+    where = str(source.folder) if source.folder is not None else source.model
+    return kind.from_pretrained(where, subfolder="scheduler", revision=source.revision)
 
 
 def _unnamed(pipeline: Any) -> None:
@@ -208,34 +208,34 @@ def _call(pipeline: Any, student: PipelineTeacher, found: FewStep) -> dict[str, 
 # --- the card --------------------------------------------------------------------------------------------------------
 
 
-def _base(place: Place) -> str:
+def _base(source: PipelineSource) -> str:
     """How the base is named in a card: its hub id, or a folder's own name, never a path of this machine."""
-    if place.folder is None or not Path(place.model).expanduser().is_dir():
-        return place.model
-    return Path(place.model).expanduser().resolve().name
+    if source.folder is None or not Path(source.model).expanduser().is_dir():
+        return source.model
+    return Path(source.model).expanduser().resolve().name
 
 
 def _describe(
-    run: Any, directory: Path, student: PipelineTeacher, place: Place, walk: Walk, call: Mapping[str, Any],
+    run: Any, directory: Path, student: PipelineTeacher, source: PipelineSource, walk: Walk, call: Mapping[str, Any],
     loading: list[str], pipeline: str,
 ) -> None:  # fmt: skip
     text = json.dumps(dict(call), indent=2, sort_keys=True)
     (directory / CALL).write_text(text + "\n", encoding="utf-8")
-    card = _card(run, student, place, walk, call, loading, pipeline)
-    if _base(place) != place.model:  # a folder of this machine, in the recipe
-        card = card.replace(place.model, _base(place))
+    card = _card(run, student, source, walk, call, loading, pipeline)
+    if _base(source) != source.model:  # a folder of this machine, in the recipe
+        card = card.replace(source.model, _base(source))
     (directory / CARD).write_text(card, encoding="utf-8")
 
 
 def _card(
-    run: Any, student: PipelineTeacher, place: Place, walk: Walk, call: Mapping[str, Any], loading: list[str],
+    run: Any, student: PipelineTeacher, source: PipelineSource, walk: Walk, call: Mapping[str, Any], loading: list[str],
     pipeline: str,
 ) -> str:  # fmt: skip
     from limbeck import __version__
 
-    recipe, family, base = run.recipe, student.family, _base(place)
+    recipe, family, base = run.recipe, student.family, _base(source)
     adapted = lora.is_adapted(student.network)
-    hub = base == place.model
+    hub = base == source.model
     given = "class_labels=[207]" if family.null == "label" else 'prompt="a fox in the snow"'
     kind = KINDS[family.modality]
     teacher = recipe.teacher

@@ -23,9 +23,9 @@ import torch
 
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Sampler
-from limbeck.processes import RectifiedFlow, VPCosine
+from limbeck.process.gaussian import RectifiedFlow, VPCosine
 from limbeck_diffusion.pipelines.schedule import Schedule, VPTable
-from limbeck_diffusion.samplers import DDIM, Euler
+from limbeck_diffusion.samplers.gaussian import DDIM, Euler
 
 PREDICTIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 INFINITE = 1e6  # noise level of the cosine path's first call, where ours is infinite

@@ -12,9 +12,9 @@ from limbeck_diffusion.pipelines.codecs import PipelineCodec
 from limbeck_diffusion.pipelines.conditioning import PromptEncoder
 from limbeck_diffusion.pipelines.families import Family
 from limbeck_diffusion.pipelines.options import DiffusersStudentOptions, DiffusersTeacherOptions
-from limbeck_diffusion.pipelines.places import Place, find
 from limbeck_diffusion.pipelines.schedule import schedule_of
 from limbeck_diffusion.pipelines.sizes import resolve_size, tokens_of
+from limbeck_diffusion.pipelines.source import PipelineSource, find
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -22,16 +22,16 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 def diffusers_teacher(modality: str | None = None, **options: Any) -> PipelineTeacher:
     """The denoiser of a saved pipeline as a teacher, frozen. Text encoders are loaded by the first new prompt."""
     chosen = DiffusersTeacherOptions(**options)
-    place = find(chosen.model, modality=modality, revision=chosen.revision, variant=chosen.variant)
+    source = find(chosen.model, modality=modality, revision=chosen.revision, variant=chosen.variant)
     dtype = _DTYPES[chosen.dtype]
-    without = {name: None for name in place.family.text_parts if name in place.index} | _spare(place)
-    pipeline = place.from_pretrained(**_dtype(dtype), **without)
-    return teacher_of(pipeline, place, chosen)
+    without = {name: None for name in source.family.text_parts if name in source.index} | _spare(source)
+    pipeline = source.from_pretrained(**_dtype(dtype), **without)
+    return teacher_of(pipeline, source, chosen)
 
 
-def teacher_of(pipeline: Any, place: Place, chosen: DiffusersTeacherOptions) -> PipelineTeacher:
-    """A teacher of a pipeline in memory; what it lacks (text encoders) is loaded from `place` when needed."""
-    family = place.family
+def teacher_of(pipeline: Any, source: PipelineSource, chosen: DiffusersTeacherOptions) -> PipelineTeacher:
+    """A teacher of a pipeline in memory; what it lacks (text encoders) is loaded from `source` when needed."""
+    family = source.family
     _check_asked(pipeline, family, chosen)
     size, event = resolve_size(pipeline, family, chosen.height, chosen.width, chosen.frames, chosen.seconds)
     network, vae = getattr(pipeline, family.network), pipeline.vae
@@ -43,7 +43,7 @@ def teacher_of(pipeline: Any, place: Place, chosen: DiffusersTeacherOptions) -> 
 
         def open_text() -> Any:
             held = {name: getattr(pipeline, name) for name in (family.network, "vae", "scheduler")}
-            return place.from_pretrained(**_dtype(_DTYPES[chosen.dtype]), **held, **_spare(place))
+            return source.from_pretrained(**_dtype(_DTYPES[chosen.dtype]), **held, **_spare(source))
 
         encoder = PromptEncoder(family, open_text, size, negative=chosen.negative_prompt, settings=_settings(chosen))
     teacher = PipelineTeacher(
@@ -54,10 +54,10 @@ def teacher_of(pipeline: Any, place: Place, chosen: DiffusersTeacherOptions) -> 
         encoder,
         guidance_embedding=3.5 if chosen.guidance_embedding is None else chosen.guidance_embedding,
         source={
-            "model": place.model,
-            "folder": None if place.folder is None else str(place.folder),
-            "revision": place.revision,
-            "variant": place.variant,
+            "model": source.model,
+            "folder": None if source.folder is None else str(source.folder),
+            "revision": source.revision,
+            "variant": source.variant,
             "size": size,
             "labels": dict(getattr(pipeline, "labels", {})),
             "sampling_rate": vae.config.get("sampling_rate"),
@@ -87,10 +87,10 @@ def _check_asked(pipeline: Any, family: Family, chosen: DiffusersTeacherOptions)
             )
 
 
-def _spare(place: Place) -> dict[str, None]:
+def _spare(source: PipelineSource) -> dict[str, None]:
     """Components that neither predict nor encode prompts (a safety checker): not loaded."""
     spare = ("safety_checker", "feature_extractor", "image_encoder", "transformer_2")
-    return {name: None for name in spare if name in place.index}
+    return {name: None for name in spare if name in source.index}
 
 
 def _dtype(dtype: torch.dtype) -> dict[str, torch.dtype]:

@@ -65,15 +65,15 @@ def read(path: str | Path, *, skip_bad: bool = False) -> tuple[list[Prompt], lis
         raise LimbeckError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8") from error
     if bad and not skip_bad:
         raise LimbeckError(
-            f"{path}: {said(bad)} of {len(bad) + len(prompts)} rows. Correct or remove them, or leave them out with "
+            f"{path}: {listing(bad)} of {len(bad) + len(prompts)} rows. Correct or remove them, or leave them out with "
             "skip_bad: true"
         )
     if not prompts:
-        raise LimbeckError(f"{path} holds no prompt{f' that can be used: {said(bad)}' if bad else ''}")
+        raise LimbeckError(f"{path} holds no prompt{f' that can be used: {listing(bad)}' if bad else ''}")
     return prompts, bad
 
 
-def said(bad: list[Bad]) -> str:
+def listing(bad: list[Bad]) -> str:
     """'3 cannot be used (line 4: not JSON; ...)'."""
     named = "; ".join(map(str, bad[:TOLD])) + ("; ..." if len(bad) > TOLD else "")
     return f"{len(bad)} cannot be used ({named})"
@@ -164,4 +164,4 @@ def prompt(line: int, row: Mapping[str, Any] | str) -> Prompt | Bad:
     return Prompt(**found)
 
 
-__all__ = ["Bad", "Prompt", "SUFFIXES", "lines", "prompt", "read", "said"]
+__all__ = ["Bad", "Prompt", "SUFFIXES", "lines", "prompt", "read", "listing"]

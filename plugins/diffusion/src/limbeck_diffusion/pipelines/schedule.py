@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import LimbeckError
-from limbeck.processes import Coefficients, GaussianProcess, Kind, RectifiedFlow, VPCosine
+from limbeck.process.gaussian import Coefficients, GaussianProcess, Kind, RectifiedFlow, VPCosine
 
 TINY = 2.0**-24  # instead of 0 at the end of a table with zero terminal SNR, as in diffusers' Euler scheduler
 

@@ -1,0 +1,1 @@
+"""Students as ordinary artefacts, and networks as teacher files."""

@@ -1,0 +1,1 @@
+"""Samples as pictures: grids, drawings, and the views of domains."""

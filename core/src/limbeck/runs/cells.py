@@ -1,0 +1,176 @@
+"""Runs that belong together, one cell each: what their folders hold already, and running those that are left.
+
+A finished run whose recipe has not changed is kept, one that was interrupted goes on, and one that fails costs its own
+cell. `limbeck.runs.comparison` and `limbeck.runs.tours` say which recipes the cells hold.
+"""
+
+import gc
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from limbeck import recipe as recipes
+from limbeck.errors import Interrupted, LimbeckError, RecipeError, RunExists
+from limbeck.recipe.recipe import Recipe
+
+
+@dataclass
+class Cell:
+    """One objective on one base. status: waiting, finished, interrupted, failed, or impossible (`reason` says why)."""
+
+    on: str
+    objective: str
+    folder: Path
+    modality: str
+    recipe: Recipe | None = None
+    status: str = "waiting"
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.objective} on {self.on}"
+
+
+@dataclass
+class Cells:
+    """A folder of runs that belong together. `rows()` has a mapping for every cell."""
+
+    path: Path
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.status == "failed"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        from limbeck.report.comparison import row
+
+        return [row(cell) for cell in self.cells]
+
+
+# --- what is there already -------------------------------------------------------------------------------------------
+
+
+def look(cell: Cell) -> tuple[str, dict[str, list[Any]]]:
+    """What a cell's folder holds: `new`, `finished`, `partial` (to be resumed), `changed` (of another recipe, with the
+    differences) or `foreign` (no run)."""
+    import json
+
+    from limbeck.api import any_content, is_run
+    from limbeck.engine.run_record import differences
+    from limbeck.recipe import text as recipe_text
+
+    assert cell.recipe is not None
+    if not cell.folder.exists() or (cell.folder.is_dir() and not any_content(cell.folder)):
+        return "new", {}
+    if not cell.folder.is_dir() or not is_run(cell.folder):
+        return "foreign", {}
+    written = cell.folder / "recipe.yaml"
+    if not written.is_file():
+        return "partial", {}
+    changed = differences(recipe_text.read(written)[0], recipes.check(cell.recipe, resolve=True).to_dict())
+    if changed:
+        return "changed", changed
+    try:
+        status = json.loads((cell.folder / "run.json").read_text(encoding="utf-8")).get("status")
+    except (OSError, ValueError, AttributeError):
+        status = None
+    return ("finished" if status == "finished" else "partial"), {}
+
+
+def _refuse(cells: Sequence[Cell], states: Mapping[str, tuple[str, dict[str, list[Any]]]], overwrite: bool) -> None:
+    """Runs of other recipes are deleted only when asked to; files that are no run, never."""
+    for cell in cells:
+        state, changed = states[str(cell)]
+        if state == "foreign":
+            raise RunExists(f"{cell.folder} holds something that is not a run; nothing was touched. Use another --out.")
+        if state == "changed" and not overwrite:
+            said = ", ".join(f"{path} {old} -> {new}" for path, (old, new) in list(changed.items())[:4])
+            raise RunExists(
+                f"{cell.folder} holds a run of another recipe ({said}{', ...' if len(changed) > 4 else ''}). Make it "
+                "again with --overwrite (from Python: overwrite=True; unchanged runs are kept), or use another --out."
+            )
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+def run_all(
+    cells: Sequence[Cell],
+    *,
+    write: Callable[[], None],
+    overwrite: bool = False,
+    progress: bool | None = None,
+    say: Callable[[str], None] | None = None,
+    again: str = "",
+) -> None:
+    """Run every cell that has a recipe and is not finished.
+
+    Args:
+        write: called whenever a cell has come to an end, however it did: the table and the page as of then.
+        overwrite: make runs again whose recipe has changed; the others are kept.
+        progress: draw a bar per run; when None, if standard error is a terminal.
+        say: told one line per cell.
+        again: the command to go on with, for the message of an interruption.
+
+    Raises:
+        RunExists: when a folder holds a run of another recipe, before anything runs. Interrupted: on Ctrl-C, when
+        everything is saved.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise RecipeError(
+            "several runs go one after another, in one process; start a single run on several with torchrun -m limbeck "
+            "distill"
+        )
+    tell = say or (lambda line: None)
+    runnable = [cell for cell in cells if cell.recipe is not None]
+    for cell in cells:
+        if cell.recipe is None:
+            tell(f"  {cell}: cannot run, {cell.reason}")
+    states = {str(cell): look(cell) for cell in runnable}
+    _refuse(runnable, states, overwrite)
+    for number, cell in enumerate(runnable, 1):
+        state = states[str(cell)][0]
+        if state == "finished":
+            cell.status = "finished"
+            tell(f"  {number}/{len(runnable)}  {cell}: finished before, kept")
+            continue
+        try:
+            tell(f"  {number}/{len(runnable)}  {cell}{': going on' if state == 'partial' else ''}")
+            _run(cell, state, progress)
+        except (Interrupted, KeyboardInterrupt) as error:
+            cell.status = "interrupted"
+            write()
+            done = sum(c.status == "finished" for c in runnable)
+            raise Interrupted(
+                f"stopped in {cell}; {done} of {len(runnable)} runs are finished, and this one is saved as far as it "
+                f"went.\n  go on: {again or 'call it again with the same arguments'}"
+            ) from error
+        except Exception as error:  # whatever happens to one, the others are still to be run
+            if os.environ.get("LIMBECK_DEBUG", "") not in ("", "0"):
+                raise
+            known = isinstance(error, LimbeckError)
+            cell.status, cell.reason = "failed", str(error) if known else f"{type(error).__name__}: {error}"
+            tell(f"  {cell} failed: {cell.reason}")
+        write()
+    write()
+
+
+def _run(cell: Cell, state: str, progress: bool | None) -> None:
+    """One cell, with the number of threads as it was and the peak of memory measured anew."""
+    import torch
+
+    from limbeck import api
+    from limbeck.engine.run_record import reset_peak_memory
+
+    assert cell.recipe is not None
+    threads = torch.get_num_threads()
+    gc.collect()
+    reset_peak_memory()
+    train = api.pretrain if cell.recipe.teacher is None else api.distill
+    try:
+        train(cell.recipe, out=cell.folder, resume=state == "partial", overwrite=state == "changed", progress=progress)
+        cell.status = "finished"
+    finally:
+        torch.set_num_threads(threads)

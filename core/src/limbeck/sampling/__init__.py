@@ -1,0 +1,1 @@
+"""From noise to samples: rollouts, chunks, batches of samples, prompts."""

@@ -1,0 +1,96 @@
+"""A scene that turns: renders from evenly spaced azimuths, and a GIF of them."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limbeck.conditions import Conditions
+from limbeck.networks.scenes import Render, Scene
+from limbeck_3d.scenes.voxels import ImageScene
+
+MILLISECONDS = 80  # per frame of a GIF
+
+
+def views(
+    count: int, *, azimuth: float = 0.0, elevation: float = 20.0, distance: float = 3.1, fov: float = 40.0
+) -> Conditions:
+    """Cameras once around, from `azimuth` on."""
+    return Conditions(
+        azimuth=(azimuth + torch.arange(count) * (360 / count)) % 360,
+        elevation=torch.full((count,), elevation),
+        distance=torch.full((count,), distance),
+        fov=torch.full((count,), fov),
+    )
+
+
+@contextmanager
+def rendering_at(scene: Any, size: int | None) -> Iterator[None]:
+    """Render at another size for a while, in evaluation mode and without gradients."""
+    before, training = getattr(scene, "size", None), scene.training
+    if size is not None and before is not None and not isinstance(scene, ImageScene):
+        scene.size = size
+    scene.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        scene.train(training)
+        if before is not None:
+            scene.size = before
+
+
+def render(
+    scene: Scene, cond: Conditions, *, size: int | None = None, background: Sequence[float] = (1.0, 1.0, 1.0),
+    particle: int = 0, rows: int = 4,
+) -> Render:  # fmt: skip
+    """Render many views, a few at a time, on the scene's device; results on the CPU. background in [-1, 1]."""
+    device = next(scene.parameters()).device
+    count = len(cond)
+    cond = cond.but(
+        background=torch.tensor([background]).expand(count, 3).clone(),
+        particle=torch.full((count,), particle, dtype=torch.int64),
+    )
+    parts = []
+    with rendering_at(scene, size):
+        for start in range(0, count, rows):
+            parts.append(scene(cond[start : start + rows].to(device)))
+    depth = [part.depth.cpu() for part in parts if part.depth is not None]
+    return Render(
+        image=torch.cat([part.image.cpu() for part in parts]),
+        alpha=torch.cat([part.alpha.cpu() for part in parts]),
+        depth=torch.cat(depth) if depth else None,
+    )
+
+
+def frames(images: Tensor, size: int | None = None) -> list[Image.Image]:
+    """Images (N, 3, H, W) in [-1, 1] as pictures, enlarged to `size` pixels if they are smaller."""
+    grey = ((images.detach().float().cpu().nan_to_num(-1.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    found = [Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()) for image in grey]
+    if size is None or not found or found[0].height >= size:
+        return found
+    width = round(size * found[0].width / found[0].height)
+    return [image.resize((width, size), Image.Resampling.BICUBIC) for image in found]
+
+
+def gif(pictures: Sequence[Image.Image]) -> bytes:
+    """An endless GIF, with the one palette that suits all frames best, so that colours do not flicker."""
+    width, height = pictures[0].size
+    strip = Image.new("RGB", (width, height * len(pictures)))
+    for index, picture in enumerate(pictures):
+        strip.paste(picture, (0, height * index))
+    palette = strip.quantize(256, dither=Image.Dither.NONE)
+    plain = [picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for picture in pictures]
+    buffer = io.BytesIO()
+    plain[0].save(
+        buffer, format="GIF", save_all=True, append_images=plain[1:], duration=MILLISECONDS, loop=0, optimize=False,
+        disposal=1,
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+__all__ = ["frames", "gif", "render", "rendering_at", "views"]

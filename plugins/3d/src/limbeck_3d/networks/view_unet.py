@@ -1,0 +1,86 @@
+"""The teacher of views: a denoiser of small images that reads a prompt, a camera and the background's colour."""
+
+from importlib import resources
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.conditions import Conditions
+from limbeck.export import teacher_files
+from limbeck.networks.denoiser import Denoiser
+from limbeck.networks.scenes import Cameras
+from limbeck.process.gaussian import GaussianProcess, RectifiedFlow, VPCosine
+from limbeck_3d.data import captions
+from limbeck_3d.data.views import space
+from limbeck_3d.options.models import ViewsGeneratorOptions, ViewsTeacherOptions
+from limbeck_diffusion.networks.unet import UNet
+
+SIGMA_DATA = 0.55  # standard deviation of the renders in [-1, 1]
+BUNDLED = "solids_teacher.safetensors"
+PROCESSES: dict[str, type[GaussianProcess]] = {"rectified_flow": RectifiedFlow, "vp_cosine": VPCosine}
+
+
+def camera_features(cameras: Cameras) -> Tensor:
+    """Smooth numbers of order one that tell cameras apart, (B, 10)."""
+    around = torch.deg2rad(cameras.azimuth)[:, None] * torch.tensor([1.0, 2.0, 4.0], device=cameras.azimuth.device)
+    up = torch.deg2rad(cameras.elevation)[:, None]
+    far = torch.stack([(cameras.distance - 3) / 0.5, (cameras.fov - 40) / 20], dim=1)
+    return torch.cat([around.sin(), around.cos(), up.sin(), up.cos(), far], dim=1)
+
+
+class ViewEmbedding(nn.Module):
+    """Conditions (text, camera, background) -> (B, D). Words have places, so that colours stay with their shapes."""
+
+    def __init__(self, width: int, words: int = 48):
+        super().__init__()
+        self.words = nn.Embedding(len(captions.WORDS), words)
+        self.text = nn.Sequential(nn.Linear(captions.LENGTH * words, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        self.view = nn.Sequential(nn.Linear(10 + 3, width), nn.SiLU(), nn.Linear(width, width))
+        self.both = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        self.width = width
+
+    def forward(self, cond: Conditions | None, rows: int) -> Tensor:
+        if cond is None:
+            return self.words.weight.new_zeros(rows, self.width)
+        text = self.text(self.words(cond["text"]).flatten(1))
+        features = torch.cat([camera_features(Cameras.of(cond)), cond["background"]], dim=1)
+        view = self.view(features.to(self.words.weight.dtype))
+        return text + view + self.both(torch.cat([text, view], dim=1))
+
+
+class ViewDenoiser(Denoiser):
+    """A denoiser whose unconditional input keeps the camera and the background and drops the prompt."""
+
+    def null(self, cond: Any) -> Any:
+        return cond.but(text=torch.zeros_like(cond["text"]))
+
+
+def views_generator(**options: Any) -> ViewDenoiser:
+    """A fresh denoiser of views."""
+    chosen = ViewsGeneratorOptions(**options)
+    where = space(chosen.size)
+    network = UNet(
+        where,
+        channels=chosen.channels,
+        blocks=chosen.blocks,
+        patch=chosen.patch,
+        attention=chosen.attention,
+        condition=lambda width: ViewEmbedding(width, chosen.words),
+        embedding=chosen.embedding,
+        dropout=chosen.dropout,
+    )
+    process = PROCESSES[chosen.process]()
+    return ViewDenoiser(network, process, where, prediction=chosen.prediction, sigma_data=SIGMA_DATA)
+
+
+def views_teacher(**options: Any) -> ViewDenoiser:
+    """The bundled teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
+
+    `teacher.provenance` says which recipe, data, licence, seed and metrics are behind it.
+    """
+    path = ViewsTeacherOptions(**options).weights or str(resources.files("limbeck_3d") / "assets" / BUNDLED)
+    return teacher_files.load(path, views_generator, dropout=0.0)
+
+
+__all__ = ["SIGMA_DATA", "ViewDenoiser", "ViewEmbedding", "camera_features", "views_generator", "views_teacher"]

@@ -1,0 +1,1 @@
+"""Renderers, in plain torch."""

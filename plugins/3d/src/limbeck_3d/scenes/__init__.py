@@ -1,0 +1,1 @@
+"""Scenes: what is trained, and rendered through cameras."""

@@ -1,0 +1,1 @@
+"""Teachers that are no networks."""

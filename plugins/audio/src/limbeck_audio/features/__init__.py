@@ -1,0 +1,1 @@
+"""Judges: encoders and classifiers of this modality."""

@@ -1,0 +1,1 @@
+"""Sound as numbers: mel front end, clips, files."""

@@ -1,0 +1,1 @@
+"""What this distribution brings. No torch, no pydantic."""

@@ -1,0 +1,1 @@
+"""Networks and heads that several modalities share."""

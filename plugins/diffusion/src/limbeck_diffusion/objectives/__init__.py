@@ -1,0 +1,1 @@
+"""Objectives: thin assemblies of the formulas, a folder per family."""

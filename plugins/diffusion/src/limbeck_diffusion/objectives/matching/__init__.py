@@ -1,0 +1,1 @@
+"""Distribution matching and score distillation."""

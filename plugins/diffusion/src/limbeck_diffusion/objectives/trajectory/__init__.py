@@ -1,0 +1,1 @@
+"""Students that follow the trajectories of a teacher."""

@@ -1,0 +1,49 @@
+"""Denoisers of digits: fresh ones to train (`digits` the generator) and the bundled one (`digits` the teacher)."""
+
+from functools import partial
+from importlib import resources
+from typing import Any
+
+from limbeck.export import teacher_files
+from limbeck.networks.denoiser import Denoiser
+from limbeck.process.gaussian import process_named
+from limbeck_diffusion.networks.unet import ClassEmbedding, UNet
+from limbeck_image.data.digits import CLASSES, SPACE
+from limbeck_image.options.digits import DigitsGeneratorOptions, DigitsTeacherOptions
+
+SIGMA_DATA = 0.75  # standard deviation of the scans in [-1, 1]
+BUNDLED = "digits_teacher.safetensors"
+
+
+def digits_generator(**options: Any) -> Denoiser:
+    """A fresh class-conditional denoiser of digits. Label 10 means "no label"."""
+    chosen = DigitsGeneratorOptions(**options)
+    network = UNet(
+        SPACE,
+        channels=chosen.channels,
+        blocks=chosen.blocks,
+        patch=chosen.patch,
+        attention=chosen.attention,
+        embedding=chosen.embedding,
+        dropout=chosen.dropout,
+        condition=partial(ClassEmbedding, CLASSES),
+        two_times=chosen.two_times,
+    )
+    return Denoiser(
+        network,
+        process_named(chosen.process, shift=chosen.shift, sigma_data=SIGMA_DATA),
+        SPACE,
+        prediction=chosen.prediction,
+        sigma_data=SIGMA_DATA,
+        null=CLASSES,
+        two_times=chosen.two_times,
+    )
+
+
+def digits_teacher(**options: Any) -> Denoiser:
+    """The bundled teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
+
+    `teacher.provenance` says which recipe, data, licence, seed and metrics are behind it.
+    """
+    path = DigitsTeacherOptions(**options).weights or str(resources.files("limbeck_image") / "assets" / BUNDLED)
+    return teacher_files.load(path, digits_generator, dropout=0.0)

@@ -1,0 +1,1 @@
+"""Objectives of this modality."""

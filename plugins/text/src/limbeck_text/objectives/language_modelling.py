@@ -1,0 +1,62 @@
+"""Pretraining of language models: cross entropy of the next token, on real text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher
+from limbeck.manifest import Needs
+from limbeck.randomness import Rng
+from limbeck_text.losses.head import Head
+from limbeck_text.losses.vocabulary_loss import vocabulary_loss
+
+
+def next_token_mask(batch: Batch) -> Tensor:
+    """(B, L - 1), true where the token at l + 1 is real and to be learned; position l predicts it."""
+    assert batch.x0 is not None
+    valid = torch.ones_like(batch.x0[:, 1:], dtype=torch.bool)
+    if batch.attention_mask is not None:
+        valid = valid & batch.attention_mask[:, 1:].bool() & batch.attention_mask[:, :-1].bool()
+    if batch.loss_mask is not None:
+        valid = valid & batch.loss_mask[:, 1:].bool()
+    return valid
+
+
+class LanguageModelling(Objective):
+    """E[-log p(x_{l+1} | x_1 .. x_l)], the mean over the valid tokens of the global batch. Needs no teacher, draws
+    nothing."""
+
+    needs = Needs(generator={"log_probs"}, data={"samples"})
+
+    def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
+        self.add_role("generator", generator)
+
+    def phases(self, step: int) -> Sequence[Phase]:
+        return (Phase("generator", ("generator",)),)
+
+    def sampling(self) -> dict[str, Any]:
+        return {"use": "autoregressive", "steps": 64}
+
+    def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
+        tokens = batch.x0
+        if tokens is None or tokens.ndim != 2 or tokens.is_floating_point() or tokens.shape[1] < 2:
+            given = "nothing" if tokens is None else f"x0 {tuple(tokens.shape)} {tokens.dtype}"
+            raise ValueError(
+                "language_modelling learns from token ids (B, L), int64, two or more to a row; the source yields "
+                f"{given}. Use data of text"
+            )
+        valid = next_token_mask(batch)
+        if rng.parts == 1 and not bool(valid.any()):  # a part of a batch may be empty: the others have tokens
+            raise ValueError(
+                "no token of the batch is to be learned: prompts fill the windows, or completions are empty. "
+                "Use a shorter data.prompt, or leave out empty completions"
+            )
+
+        def then(hidden: Tensor, head: Head) -> tuple[Tensor, Tensor]:
+            found = vocabulary_loss(hidden[:, :-1], head, labels=tokens[:, 1:], mask=valid)
+            return found.value, found.count
+
+        value, count = self.network("generator", phase)(tokens, batch.attention_mask, then=then)
+        return Loss(value, {"nll": value.detach()}, count)

@@ -1,0 +1,1 @@
+"""Tokenizers, and the codec between texts and ids."""

@@ -1,0 +1,86 @@
+"""Clips of a student as films: MP4 that every player reads, and GIF.
+
+An exporter is `exporter(run, directory, **options) -> list of files`. Films are made in memory and files written aside
+and renamed, so an interruption leaves whole files only.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import LimbeckError, NonFinite
+from limbeck.export.exporters import prepare
+from limbeck.sampling.samples import balanced_conditions, evaluating
+from limbeck_video.encoding import video as film
+from limbeck_video.metrics.drift import long_rollout, streams
+from limbeck_video.options.clips import FilmOptions
+
+
+def export_mp4(run: Any, directory: Path | str, **options: Any) -> list[Path]:
+    """clip-01.mp4, ... (H.264), and clips.json: labels, frames, rate, how they were sampled."""
+    return _films(run, directory, ".mp4", film.mp4, FilmOptions(**options))
+
+
+def export_gif(run: Any, directory: Path | str, **options: Any) -> list[Path]:
+    """clip-01.gif, ..., endless, and clips.json."""
+    return _films(run, directory, ".gif", film.gif, FilmOptions(**options))
+
+
+def _films(run: Any, directory: Path | str, suffix: str, made: Callable[..., bytes], chosen: FilmOptions) -> list[Path]:
+    clips, cond = sampled(run, chosen)
+    directory = prepare(directory, chosen.overwrite)
+    digits = max(2, len(str(chosen.count)))
+    zoom = film.zoom_to(chosen.size, *clips.shape[-2:])
+    paths, told = [], []
+    for k, clip in enumerate(clips):
+        path = film.write(directory / f"clip-{k + 1:0{digits}}{suffix}", made(film.pictures(clip, zoom), chosen.fps))
+        paths.append(path)
+        label = cond[k].tolist() if isinstance(cond, Tensor) else cond[k] if cond is not None else None
+        told.append({"file": path.name, "condition": label})
+    facts = {
+        "frames": clips.shape[1],
+        "fps": chosen.fps,
+        "pixels": list(clips.shape[-2:]),
+        "enlarged": zoom,
+        "seed": chosen.seed,
+        "clips": told,
+    }
+    text = json.dumps(facts, indent=2, default=str) + "\n"
+    return [*paths, film.write(directory / "clips.json", text.encode("utf-8"))]
+
+
+def sampled(run: Any, chosen: FilmOptions) -> tuple[Tensor, Any]:
+    """Clips (N, F, C, H, W) of the student to look at, and their conditions."""
+    if chosen.frames is None or chosen.frames == run.built.generator.space.event[0]:
+        found = run.sample(chosen.count, seed=chosen.seed)
+        clips, cond = found.seen(), found.cond
+    else:
+        sampler, network = run.built.sampler, run.generator()
+        if not streams(sampler):
+            raise LimbeckError(
+                f"the student is sampled in whole clips of {run.built.generator.space.event[0]} frames, so "
+                f"{chosen.frames} cannot be had. Leave frames out, or train one that streams: sampling: "
+                "{use: streaming}"
+            )
+        cond = balanced_conditions(run.built.data, chosen.count, chosen.seed)
+        with evaluating(network):
+            steps = run.built.sampling_steps
+            made = long_rollout(
+                network, sampler, cond, frames=chosen.frames, steps=steps, seed=chosen.seed, rows=chosen.count
+            )
+            clips = network.space.codec.decode(made)
+    if clips.ndim != 5:
+        raise LimbeckError(
+            f"films are made of clips (N, F, C, H, W), and this student makes {tuple(clips.shape)}. For an exporter "
+            "that fits: limbeck list exporters"
+        )
+    if not bool(torch.isfinite(clips).all()):
+        raise NonFinite("the student makes values that are not finite. Export an earlier checkpoint")
+    return clips, cond
+
+
+__all__ = ["export_gif", "export_mp4", "sampled"]

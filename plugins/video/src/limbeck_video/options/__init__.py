@@ -1,0 +1,1 @@
+"""Options of its components. Pydantic, no torch."""
