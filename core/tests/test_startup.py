@@ -80,3 +80,31 @@ def test_every_lazy_name_of_the_package_exists():
         except (AttributeError, ModuleNotFoundError) as error:
             missing.append(f"{name}: {error}")
     assert missing == []
+
+
+def test_type_checkers_see_the_names_of_the_table():
+    import ast
+    from pathlib import Path
+
+    import limbeck
+
+    tree = ast.parse(Path(limbeck.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    typed = {
+        alias.asname: f"{imported.module}:{alias.name}"
+        for imported in block.body
+        if isinstance(imported, ast.ImportFrom)
+        for alias in imported.names
+    }
+    table = {name: f"{module}:{name}" for name, module in limbeck._LAZY.items()}
+    modules = {name: ":".join(module.rsplit(".", 1)) for name, module in limbeck._MODULES.items()}
+    assert typed == table | modules
+
+
+@pytest.mark.slow
+def test_mypy_reveals_the_classes_behind_public_names(tmp_path):
+    file = tmp_path / "shown.py"
+    file.write_text("from limbeck import Component, Rng\n\nreveal_type(Component)\nreveal_type(Rng(0).normal)\n")
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), str(file)]
+    out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "limbeck.manifest.Component" in out and "torch._tensor.Tensor" in out and "Any" not in out.splitlines()[0]

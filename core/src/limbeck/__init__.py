@@ -4,7 +4,62 @@ Importing this package is instant: torch and everything heavy load when a name b
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names for type checkers; a test holds them against the table below
+    from limbeck import testing as testing
+    from limbeck.api import distill as distill, pretrain as pretrain
+    from limbeck.conditions import Conditions as Conditions
+    from limbeck.interfaces import (
+        Batch as Batch,
+        Data as Data,
+        Generator as Generator,
+        Loss as Loss,
+        Metric as Metric,
+        ModelMetric as ModelMetric,
+        Objective as Objective,
+        Phase as Phase,
+        Picture as Picture,
+        Prediction as Prediction,
+        Predictor as Predictor,
+        Sample as Sample,
+        Sampler as Sampler,
+        Source as Source,
+        Space as Space,
+        Teacher as Teacher,
+    )
+    from limbeck.manifest import (
+        LIMBECK_API as LIMBECK_API,
+        Component as Component,
+        Needs as Needs,
+        hookimpl as hookimpl,
+    )
+    from limbeck.networks.cache import Cache as Cache
+    from limbeck.networks.denoiser import Denoiser as Denoiser
+    from limbeck.networks.guidance import Guided as Guided
+    from limbeck.networks.scenes import Cameras as Cameras, Render as Render, Scene as Scene
+    from limbeck.options import Options as Options
+    from limbeck.plugins import registry as registry
+    from limbeck.plugins.registry import create as create, objectives as objectives
+    from limbeck.process.categorical import (
+        CategoricalProcess as CategoricalProcess,
+        MaskedProcess as MaskedProcess,
+        UniformProcess as UniformProcess,
+    )
+    from limbeck.process.gaussian import (
+        EDM as EDM,
+        VP as VP,
+        GaussianProcess as GaussianProcess,
+        RectifiedFlow as RectifiedFlow,
+        TrigFlow as TrigFlow,
+        VPCosine as VPCosine,
+    )
+    from limbeck.randomness import Rng as Rng, rng as rng
+    from limbeck.runs.comparison import compare as compare
+    from limbeck.runs.run import Run as Run
+    from limbeck.runs.tours import tour as tour
+    from limbeck.sampling.chunks import chunk_stream as chunk_stream, chunked_rollout as chunked_rollout
+    from limbeck.sampling.rollouts import Plan as Plan, rollout as rollout
 
 __version__ = "0.1.0"
 

@@ -93,8 +93,7 @@ def _train(
 
     import sys
 
-    from limbeck import engine
-    from limbeck import recipe as recipes
+    from limbeck import engine, recipe as recipes
     from limbeck.runs.build import build
     from limbeck.runs.run import Run
 

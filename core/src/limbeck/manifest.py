@@ -11,7 +11,7 @@ A plugin's entry point (group `limbeck.plugins`) names a light module that holds
         return [Component("objective", "my_loss", "my_package.losses:MyLoss", summary="...", needs=...)]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,9 +74,9 @@ ABILITIES = {
 class Needs:
     """Abilities that an objective asks of its partners: checked before weights load."""
 
-    generator: frozenset[str] = frozenset()
-    teacher: frozenset[str] = frozenset()
-    data: frozenset[str] = frozenset()
+    generator: Set[str] = frozenset()
+    teacher: Set[str] = frozenset()
+    data: Set[str] = frozenset()
 
     def __post_init__(self):
         for role in ("generator", "teacher", "data"):
@@ -89,7 +89,7 @@ class Needs:
             data=self.data | other.data,
         )
 
-    def by_role(self) -> dict[str, frozenset[str]]:
+    def by_role(self) -> dict[str, Set[str]]:
         return {"generator": self.generator, "teacher": self.teacher, "data": self.data}
 
 
@@ -121,7 +121,7 @@ class Component:
     summary: str = ""
     options: str | None = None
     modality: str = "any"
-    can: frozenset[str] = frozenset()
+    can: Set[str] = frozenset()
     needs: Needs = field(default_factory=Needs)
     reference: str = ""
     details: Mapping[str, str] = field(default_factory=dict)

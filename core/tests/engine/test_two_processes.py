@@ -11,8 +11,7 @@ import engine_problem as problem
 import pytest
 import torch
 
-from limbeck.engine import checkpoint as checkpoints
-from limbeck.engine import tensor_file
+from limbeck.engine import checkpoint as checkpoints, tensor_file
 
 # dropout draws by part, so without it; nothing else depends on how a batch is divided
 SHORT = {"steps": 6, "warmup": 2, "ema": [0.9], "checkpoint": {"every": 2, "keep": 2}}

@@ -7,8 +7,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import Field
 
 import limbeck

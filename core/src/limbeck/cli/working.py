@@ -46,8 +46,7 @@ def train(
     what: str, recipe: str, overrides: list[str] | None, out: Path | None, resume: bool, overwrite: bool, as_json: bool
 ) -> None:
     """Both `distill` and `pretrain`."""
-    from limbeck import api
-    from limbeck import recipe as recipes
+    from limbeck import api, recipe as recipes
 
     overrides = list(overrides or ())
     if resume and overrides and "=" not in overrides[0]:  # limbeck distill my.yaml --resume runs/x

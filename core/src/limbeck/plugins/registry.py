@@ -407,7 +407,7 @@ def derived_options(target: Any, partners: Sequence[str] = ()) -> Any:
         fields[p.name] = (hint, ... if p.default is p.empty else p.default)
     config = ConfigDict(frozen=True, extra="allow" if takes_any else "forbid", arbitrary_types_allowed=True,
                         protected_namespaces=())  # fmt: skip
-    model = create_model(f"{getattr(target, '__name__', 'Derived')}Options", __config__=config, **fields)
+    model: Any = create_model(f"{getattr(target, '__name__', 'Derived')}Options", __config__=config, **fields)
     model.derived_from_signature = True
     return model
 

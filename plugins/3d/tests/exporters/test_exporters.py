@@ -17,9 +17,7 @@ from PIL import Image
 
 import limbeck
 from limbeck.errors import LimbeckError, NonFinite, RunExists
-from limbeck_3d.exporters import mesh as exporters
-from limbeck_3d.exporters import splats as splat_file
-from limbeck_3d.exporters import viewer
+from limbeck_3d.exporters import mesh as exporters, splats as splat_file, viewer
 from limbeck_3d.scenes.splats import Splats
 from limbeck_3d.scenes.surface import Sounding, mesh_field, scene_mesh, sound, surface_density, to_linear
 from limbeck_3d.scenes.voxels import FieldGrid, ImageScene, Voxels

@@ -1,9 +1,11 @@
 """Manifest of limbeck-video. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import hookimpl
-from limbeck_video.manifest import measures as _measures_manifest
-from limbeck_video.manifest import models as _models_manifest
-from limbeck_video.manifest import pipelines as _diffusers_manifest
+from limbeck_video.manifest import (
+    measures as _measures_manifest,
+    models as _models_manifest,
+    pipelines as _diffusers_manifest,
+)
 
 LIMBECK_API = 1
 

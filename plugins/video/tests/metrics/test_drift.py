@@ -6,8 +6,7 @@ from torch import nn
 
 from limbeck.interfaces import Sampler, Space
 from limbeck_video.data.moving_digits import MovingDigits
-from limbeck_video.metrics import drift as module
-from limbeck_video.metrics import speed
+from limbeck_video.metrics import drift as module, speed
 from limbeck_video.metrics.drift import Drift, drift_curve, long_rollout, motion_energy
 from limbeck_video.metrics.speed import StreamingSpeed
 

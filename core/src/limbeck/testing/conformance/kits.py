@@ -2,7 +2,7 @@
 
 import copy
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, ClassVar
 
 from limbeck.testing.conformance import clips, models, objectives, others, plugins, predictors  # noqa: F401  (checks)
@@ -85,7 +85,7 @@ def _as_test(name: str) -> Callable[[Any], None]:
     return test
 
 
-def _abilities(kind: str, can: Any, component: str | None, make: Callable[[], Any]) -> frozenset[str]:
+def _abilities(kind: str, can: Any, component: str | None, make: Callable[[], Any]) -> Set[str]:
     """What is declared: by the class, by the manifest, or else what the object's process says by itself."""
     if can is not None:
         return frozenset(can)

@@ -1,7 +1,7 @@
 """What a check is, and the report of a run of checks. No pytest here."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ class Case:
 
     kind: str
     make: Callable[[], Any]
-    can: frozenset[str] = frozenset()
+    can: Set[str] = frozenset()
     conditions: Callable[[int], Any] = lambda n: None
     extra: Mapping[str, Any] = field(default_factory=dict)
 

@@ -16,8 +16,7 @@ from limbeck.errors import LimbeckError, NonFinite
 from limbeck.export.exporters import prepare
 from limbeck.interfaces import unwrap
 from limbeck.networks.scenes import Scene
-from limbeck_3d.exporters import splats as splat_file
-from limbeck_3d.exporters import turntable, viewer
+from limbeck_3d.exporters import splats as splat_file, turntable, viewer
 from limbeck_3d.options.exporters import MeshExportOptions, SplatExportOptions, TurntableOptions
 from limbeck_3d.scenes.splats import Splats
 from limbeck_3d.scenes.surface import Meshed, mesh_field, to_linear

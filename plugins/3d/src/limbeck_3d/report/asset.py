@@ -14,9 +14,7 @@ from limbeck.interfaces import unwrap
 from limbeck.networks.scenes import Scene
 from limbeck.pictures.grids import image_grid
 from limbeck.randomness import Rng
-from limbeck_3d.exporters import mesh as exporters
-from limbeck_3d.exporters import splats as splat_file
-from limbeck_3d.exporters import viewer
+from limbeck_3d.exporters import mesh as exporters, splats as splat_file, viewer
 from limbeck_3d.options.exporters import TurntableOptions
 from limbeck_3d.report import teacher_predictions as debugging
 from limbeck_3d.scenes.splats import Splats

@@ -1,6 +1,5 @@
 """The view of the domain `pixels`."""
 
-from limbeck.pictures.grids import GAP, ImageGrid
-from limbeck.pictures.grids import image_grid as pixels
+from limbeck.pictures.grids import GAP, ImageGrid, image_grid as pixels
 
 __all__ = ["GAP", "ImageGrid", "pixels"]
