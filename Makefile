@@ -6,6 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
 TOUR   ?= runs/demo-all
+SINCE  ?= HEAD
 
 DISTRIBUTIONS := core plugins/diffusion plugins/image plugins/text plugins/3d plugins/audio plugins/video
 EDITABLE      := $(addprefix -e ./,$(patsubst plugins/audio,plugins/audio[speech],$(DISTRIBUTIONS)))
@@ -25,13 +26,15 @@ LOG     := $(VENV)/install.log
 install  = { $(1); } >$(LOG) 2>&1 || { cat $(LOG) >&2; echo "installation failed; the log above is in $(LOG)" >&2; exit 1; }
 
 .DELETE_ON_ERROR:
-.PHONY: help install demo demo-all test lint format bench docs clean venv
+.PHONY: help install demo demo-all test test-slow test-long check lint format bench docs clean venv
 
 help:
 	@echo "make install   .venv with limbeck, its plugins and the tools to work on them"
 	@echo "make demo      distil the bundled digits teacher into a one-step student; table and report in $(RUN)"
 	@echo "make demo-all  one small distillation per modality (image, video, audio, 3d, text), and one page in $(TOUR)"
-	@echo "make test      ruff, mypy on core, pytest (everything but the tests marked slow or gpu)"
+	@echo "make test      ruff, mypy, pytest (everything but the tests marked slow, long or gpu)"
+	@echo "make test-slow the tests of 3 to 90 s; make test-long those above"
+	@echo "make check     lint and test only what a change touches (SINCE=main; by default what is not committed)"
 	@echo "make lint      ruff and mypy alone; make format lets ruff rewrite"
 	@echo "make bench     the measurements behind docs/benchmarks.md"
 	@echo "make docs      the documentation as a site, in site/"
@@ -84,7 +87,17 @@ demo-all: $(BASE)
 	echo "took      $$(( seconds / 60 )) min $$(( seconds % 60 )) s"
 
 test: lint
-	@$(BIN)/pytest -n auto
+	@$(BIN)/pytest -n auto --dist loadgroup
+
+test-slow: $(DEV)
+	@$(BIN)/pytest -n auto --dist loadgroup -m slow
+
+# Trainings; one after the other, so that what they time is theirs.
+test-long: $(DEV)
+	@$(BIN)/pytest -m long
+
+check: $(DEV)
+	@$(BIN)/python tools/check.py $(SINCE)
 
 lint: $(DEV)
 	@$(BIN)/ruff check --quiet .

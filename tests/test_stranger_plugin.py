@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("stranger")  # one venv serves all of them
 PLUGIN = ROOT / "examples/acme-distill"
 
 

@@ -4,7 +4,6 @@ import base64
 import json
 import math
 import re
-import shutil
 import struct
 import subprocess
 from types import SimpleNamespace
@@ -329,14 +328,12 @@ def test_the_page_holds_everything_and_lets_nothing_in(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_browser_draws_the_page_and_the_blocks_are_where_they_belong(tmp_path):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here to draw the page with")
+@pytest.mark.browser
+def test_a_browser_draws_the_page_and_the_blocks_are_where_they_belong(tmp_path, chromium):
     page = exporters.export_viewer(run_of(block_scene()), tmp_path / "out")[0]
     shot = tmp_path / "shot.png"
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader",
+        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader",
         "--enable-unsafe-swiftshader", "--disable-quic", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
         "--virtual-time-budget=8000", f"--screenshot={shot}", "--window-size=600,600", page.as_uri(),
