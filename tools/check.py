@@ -1,8 +1,8 @@
 """`make check`: ruff and mypy on what a change touches, and the tests that belong to it.
 
 A change is what differs from a commit (`make check SINCE=main`; by default HEAD: what is not committed yet), untracked
-files included. Its tests are the changed tests, those in the folder that mirrors a changed module, and those that import
-one by name. `make test` remains the check of everything: this one is for the minutes in between.
+files included. Its tests are the changed tests, those in the folder that mirrors a changed module, and those that
+import one by name. `make test` remains the check of everything: this one is for the minutes in between.
 """
 
 import ast
