@@ -1,0 +1,346 @@
+"""What is recorded of every objective: ONE table. When options are renamed or grouped, only this file is edited.
+
+A case is (id, objective, options, problem) and, where they are not the usual ones, the fields of its batches, how many
+steps are played, and the guidance of the teacher. Its id names its values in values.json: ids stay as they are.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    id: str
+    objective: str  # its registry name
+    options: Mapping[str, Any]
+    problem: str  # of problems.PROBLEMS
+    batch: str  # fields of its batches
+    steps: int = 2
+    guidance: Mapping[str, Any] = field(default_factory=dict)  # arguments of limbeck.Guided; empty: none
+
+
+# The fields that an objective reads.
+BATCH = {
+    "flow_matching": "x0 cond",
+    "denoising": "x0 cond",
+    "diffusion_forcing": "x0 cond",
+    "consistency": "x0 cond",
+    "comospeech": "x0 cond",
+    "ode_pairs": "x0 noise cond",
+    "mdlm": "x0 cond",
+    "sdtt": "x0 cond",
+    "dmd2": "noise cond",
+    "self_forcing": "noise cond",
+    "sds": "noise cond",
+    "csd": "noise cond",
+    "vsd": "noise cond",
+    "ism": "noise cond",
+    "language_modelling": "x0",
+    **dict.fromkeys(("kd", "fkl", "rkl", "jsd", "gkd", "seq_kd"), "x0"),
+}
+
+CONTINUOUS = ("image", "clip", "sound")
+TOKENS = ("tokens", "tokens-uniform")
+
+# --- every objective on every problem that it runs on, with its own defaults: (objective, options, problems) ----------
+
+EVERYWHERE: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("flow_matching", {}, (*CONTINUOUS, "view")),
+    ("denoising", {}, (*CONTINUOUS, "view")),
+    ("diffusion_forcing", {}, ("clip", "clip-frames")),
+    ("consistency", {}, (*CONTINUOUS, "view", *TOKENS)),
+    ("comospeech", {}, (*CONTINUOUS, "view", "sound-mel", "image-edm", "clip-edm")),
+    ("ode_pairs", {}, (*CONTINUOUS, "view")),
+    ("dmd2", {}, (*CONTINUOUS, "view", "scene", *TOKENS)),
+    ("self_forcing", {}, ("clip", "clip-closed_form")),
+    ("sds", {}, (*CONTINUOUS, "view", "scene", "scene-penalties", "scene-splats", "scene-image")),
+    ("csd", {}, (*CONTINUOUS, "view", "scene")),
+    ("vsd", {}, (*CONTINUOUS, "view", "scene", "scene-penalties", "scene-splats", "scene-image")),
+    ("ism", {}, (*CONTINUOUS, "view", "scene", "scene-image")),
+    ("mdlm", {}, ("tokens", "tokens-cosine")),
+    ("sdtt", {"teacher_steps": 16, "student_steps": 8}, ("tokens", "tokens-cosine")),
+    ("language_modelling", {}, ("language",)),
+    ("kd", {}, ("language",)),
+    ("fkl", {}, ("language",)),
+    ("rkl", {}, ("language",)),
+    ("jsd", {}, ("language",)),
+    ("gkd", {}, ("language",)),
+    ("seq_kd", {}, ("language",)),
+]
+
+# --- variants, one branch each: (what it is, objective, options, problem[, more fields of Case]) ----------------------
+
+FEW = {"critic_updates": 1}
+GAN = {"gan_weight": 0.3, **FEW}
+RAMP = {"start": 0.98, "end": 0.5, "steps": 2}
+
+VARIANTS: list[tuple[Any, ...]] = [
+    # dmd2: what stands for the student's distribution
+    ("noise", "dmd2", {"subtract": "noise"}, "image"),
+    ("null", "dmd2", {"subtract": "null"}, "image"),
+    ("null guided", "dmd2", {"subtract": "null"}, "image", {"guidance": {"scale": 3.0}}),
+    ("null on tokens", "dmd2", {"subtract": "null"}, "tokens"),
+    ("guided", "dmd2", FEW, "image", {"guidance": {"scale": 2.5}}),
+    ("guided in an interval", "dmd2", FEW, "image", {"guidance": {"scale": 2.5, "interval": (0.2, 0.7)}}),
+    ("guided on tokens", "dmd2", FEW, "tokens", {"guidance": {"scale": 2.5}}),
+    # dmd2: discriminator
+    ("gan", "dmd2", GAN, "image", {"batch": "x0 noise cond"}),
+    ("gan two features", "dmd2", {**GAN, "gan_features": (0, -1)}, "image-edm", {"batch": "x0 noise cond"}),
+    ("gan", "dmd2", {**GAN, "critic_gan_weight": 0.5, "steps": 2}, "clip", {"batch": "x0 noise cond"}),
+    ("gan", "dmd2", GAN, "sound", {"batch": "x0 noise cond"}),
+    ("gan weighted", "dmd2", GAN, "image", {"batch": "x0 noise cond weight"}),
+    # dmd2: rollouts
+    ("two steps", "dmd2", {"steps": 2, **FEW}, "image", {"steps": 3}),
+    ("two steps last", "dmd2", {"steps": 2, "exit": "last", **FEW}, "image"),
+    ("two steps all", "dmd2", {"steps": 2, "exit": "last", "gradient": "all", **FEW}, "image"),
+    ("three steps random all", "dmd2", {"steps": 3, "gradient": "all", **FEW}, "sound", {"steps": 3}),
+    ("two steps", "dmd2", {"steps": 2, **FEW}, "image-shifted"),
+    ("two steps", "dmd2", {"steps": 2, **FEW}, "image-edm"),
+    ("two steps", "dmd2", {"steps": 2, **FEW}, "clip"),
+    # dmd2: field
+    ("not normalised", "dmd2", {"normalise": False, **FEW}, "image"),
+    ("per frame", "dmd2", {"normalise_by": "frame", **FEW}, "clip"),
+    ("weight sds", "dmd2", {"weight": "sds", **FEW}, "image"),
+    ("weight uniform", "dmd2", {"weight": "uniform", **FEW}, "image"),
+    ("weight fantasia3d", "dmd2", {"weight": "fantasia3d", **FEW}, "image"),
+    ("weight placid_dreamer", "dmd2", {"weight": "placid_dreamer", **FEW}, "image-vp"),
+    ("sum", "dmd2", {"reduction": "sum", **FEW}, "image"),
+    ("mean", "dmd2", {"reduction": "mean", **FEW}, "scene"),
+    ("clip", "dmd2", {"clip": 0.05, **FEW}, "image"),
+    ("clip by pixel", "dmd2", {"clip": 0.05, "clip_by": "pixel", **FEW}, "view"),
+    ("clip ramp", "dmd2", {"clip": {"start": 0.5, "end": 0.01, "steps": 2}, **FEW}, "image"),
+    ("times", "dmd2", {"t_range": (0.2, 0.6), "critic_t_range": (0.1, 0.9), **FEW}, "image"),
+    ("times ramp", "dmd2", {"t_range": (0.02, RAMP), "critic_t_range": (0.02, RAMP), **FEW}, "image"),
+    ("weighted", "dmd2", FEW, "image", {"batch": "noise cond weight"}),
+    # dmd2: critic
+    ("critic x0", "dmd2", {"critic_loss": "x0", **FEW}, "image"),
+    ("critic eps", "dmd2", {"critic_loss": "eps", **FEW}, "image"),
+    ("critic v", "dmd2", {"critic_loss": "v", **FEW}, "image"),
+    ("critic edm", "dmd2", {"critic_loss": "edm", **FEW}, "image-edm"),
+    ("critic from generator", "dmd2", {"critic_init": "generator", **FEW}, "sound"),
+    ("critic lora", "dmd2", {"critic_lora": {"rank": 2, "alpha": 4.0}, **FEW}, "sound"),
+    (
+        "critic lora head",
+        "dmd2",
+        {"critic_lora": {"rank": 1, "dropout": 0.3, "targets": ("leave",)}, **FEW},
+        "sound",
+    ),
+    # dmd2: other processes and closed forms
+    ("edm", "dmd2", FEW, "image-edm"),
+    ("vp", "dmd2", FEW, "image-vp"),
+    ("vp eps", "dmd2", FEW, "image-vp_eps"),
+    ("vp_cosine", "dmd2", FEW, "image-vp_cosine"),
+    ("trigflow", "dmd2", FEW, "image-trigflow"),
+    ("closed form", "dmd2", FEW, "image-closed_form"),
+    ("splats", "dmd2", FEW, "scene-splats"),
+    ("mel", "dmd2", FEW, "sound-mel"),
+    # dmd2: tokens
+    ("reverse_kl", "dmd2", {"divergence": "reverse_kl", **FEW}, "tokens"),
+    ("reverse_kl", "dmd2", {"divergence": "reverse_kl", **FEW}, "tokens-uniform"),
+    ("elbo", "dmd2", {"critic_weight": "elbo", **FEW}, "tokens"),
+    ("elbo cosine", "dmd2", {"critic_weight": "elbo", "random_tokens": 0.0, **FEW}, "tokens-cosine"),
+    ("sum", "dmd2", {"reduction": "sum", **FEW}, "tokens"),
+    # sds
+    ("guided", "sds", {}, "image", {"guidance": {"scale": 7.5}}),
+    ("guided", "sds", {"t_range": (0.5, 0.95)}, "scene", {"guidance": {"scale": 7.5}}),
+    ("two steps", "sds", {"steps": 2}, "image"),
+    ("mean", "sds", {"reduction": "mean"}, "scene-penalties"),
+    ("null reduction", "sds", {"reduction": None}, "image"),
+    ("clip by pixel ramp", "sds", {"clip": {"start": 0.1, "end": 0.01, "steps": 2}, "clip_by": "pixel"}, "scene"),
+    ("weight uniform", "sds", {"weight": "uniform"}, "scene"),
+    ("weight fantasia3d", "sds", {"weight": "fantasia3d"}, "scene-image"),
+    ("weight x0", "sds", {"weight": "x0"}, "scene"),
+    ("times ramp", "sds", {"t_range": (0.02, RAMP)}, "scene", {"steps": 3}),
+    ("edm", "sds", {}, "image-edm"),
+    ("weighted", "sds", {}, "scene", {"batch": "cond weight"}),
+    # csd
+    ("guided", "csd", {}, "image", {"guidance": {"scale": 5.0}}),
+    ("guided", "csd", {"weight": "uniform"}, "scene", {"guidance": {"scale": 5.0, "interval": (0.1, 0.8)}}),
+    ("two steps last", "csd", {"steps": 2, "exit": "last"}, "sound"),
+    # vsd
+    ("guided", "vsd", {}, "scene", {"guidance": {"scale": 4.0}}),
+    ("two critic updates", "vsd", {"critic_updates": 2, "critic_loss": "velocity"}, "scene-image"),
+    ("critic times", "vsd", {"t_range": (0.5, 0.95), "critic_t_range": (0.2, 0.95)}, "scene"),
+    ("critic lora", "vsd", {"critic_lora": {"rank": 2}}, "sound"),
+    ("critic from generator", "vsd", {"critic_init": "generator"}, "image"),
+    ("edm", "vsd", {}, "image-edm"),
+    # ism
+    ("guided", "ism", {}, "scene", {"guidance": {"scale": 2.0}}),
+    ("interval", "ism", {"t_range": (0.3, 0.4), "interval": 0.3}, "scene"),
+    ("ramps", "ism", {"interval": {"start": 0.1, "end": 0.05, "steps": 2}, "t_range": (0.02, RAMP)}, "image"),
+    ("one inversion step", "ism", {"inversion_steps": 1, "t_range": (0.02, 0.9)}, "image"),
+    ("short strides", "ism", {"inversion_stride": 0.05, "t_range": (0.3, 0.9)}, "image-vp"),
+    ("weight sds", "ism", {"weight": "sds", "clip": 0.02}, "scene"),
+    ("two steps", "ism", {"steps": 2, "reduction": "mean"}, "image"),
+    ("edm", "ism", {}, "image-edm"),
+    # self_forcing
+    ("one step", "self_forcing", {"steps": 1, **FEW}, "clip"),
+    ("two steps last all", "self_forcing", {"steps": 2, "exit": "last", "gradient": "all", **FEW}, "clip"),
+    ("window", "self_forcing", {"steps": 2, "window": 2, "sink": 1, "chunk": 1, **FEW}, "clip-frames"),
+    ("times", "self_forcing", {"steps": 2, "times": (0.95, 0.6), **FEW}, "clip"),
+    ("shift", "self_forcing", {"steps": 2, "shift": 5.0, **FEW}, "clip"),
+    ("context", "self_forcing", {"steps": 2, "context_time": 0.1, **FEW}, "clip"),
+    ("tail", "self_forcing", {"steps": 2, "tail": 2, **FEW}, "clip"),
+    ("gan", "self_forcing", {"steps": 2, **GAN}, "clip", {"batch": "x0 noise cond"}),
+    ("per frame", "self_forcing", {"steps": 2, "normalise_by": "frame", **FEW}, "clip"),
+    ("longer", "self_forcing", {"steps": 2, "frames": 8, "window": 3, **FEW}, "clip-closed_form", {"steps": 4}),
+    ("noise", "self_forcing", {"steps": 2, "subtract": "noise"}, "clip"),
+    ("guided", "self_forcing", {"steps": 2, **FEW}, "clip", {"guidance": {"scale": 2.0}}),
+    ("edm", "self_forcing", {"steps": 2, **FEW}, "clip-edm"),
+    # consistency: where the two states come from
+    ("euler", "consistency", {"solver": "euler"}, "image"),
+    ("ddim", "consistency", {"solver": "ddim"}, "image"),
+    ("training", "consistency", {"mode": "training"}, "image"),
+    ("trajectory", "consistency", {}, "image", {"batch": "xt cond"}),
+    ("trajectory ratio", "consistency", {"schedule": "ratio"}, "image", {"batch": "xt cond"}),
+    ("guided", "consistency", {}, "image", {"guidance": {"scale": 2.0}}),
+    # consistency: times
+    ("log_snr", "consistency", {"spacing": "log_snr", "nodes": 8}, "image"),
+    ("karras", "consistency", {"spacing": "karras", "nodes": 8}, "image"),
+    ("index log_normal", "consistency", {"index": "log_normal"}, "image-edm"),
+    (
+        "ict",
+        "consistency",
+        {"mode": "training", "index": "log_normal", "weight": "inverse_step", "distance": "pseudo_huber"},
+        "image-edm",
+    ),
+    (
+        "ratio",
+        "consistency",
+        {"mode": "training", "schedule": "ratio", "stages": 2, "stage_steps": 1},
+        "image-edm",
+        {"steps": 3},
+    ),
+    ("ratio uniform", "consistency", {"schedule": "ratio", "time": "uniform", "ratio_base": 4.0}, "image"),
+    (
+        "ratio logit_normal",
+        "consistency",
+        {"schedule": "ratio", "time": "logit_normal", "time_mean": 0.3, "time_std": 0.8},
+        "image",
+    ),
+    # consistency: distances, targets, boundaries
+    ("l2", "consistency", {"distance": "l2"}, "image"),
+    ("huber elements", "consistency", {"distance": "pseudo_huber_elements"}, "image"),
+    ("huber c", "consistency", {"huber_c": 0.05}, "image"),
+    ("inverse_step", "consistency", {"weight": "inverse_step"}, "image"),
+    ("target", "consistency", {"target_decay": 0.9}, "image", {"steps": 3}),
+    ("sigma_min", "consistency", {"boundary": "sigma_min", "spacing": "karras", "nodes": 4}, "image-edm"),
+    ("sigma_min", "consistency", {"boundary": "sigma_min", "spacing": "log_snr", "nodes": 4}, "image"),
+    ("few nodes", "consistency", {"nodes": 2}, "image"),
+    ("weighted", "consistency", {}, "image", {"batch": "x0 cond weight"}),
+    ("masked", "consistency", {}, "sound", {"batch": "x0 cond loss_mask"}),
+    ("masked counted", "consistency", {"padding": "counted"}, "sound", {"batch": "x0 cond loss_mask"}),
+    ("dropout", "consistency", {}, "sound-dropout"),
+    ("two times", "consistency", {}, "sound-two_times"),
+    # consistency: clips
+    ("frames", "consistency", {"levels": "frame", "target_decay": 0.9}, "clip", {"steps": 3}),
+    ("frames ratio", "consistency", {"levels": "frame", "schedule": "ratio"}, "clip"),
+    ("chunks", "consistency", {"levels": "chunk", "mode": "training", "nodes": 4}, "clip"),
+    ("chunks ddim", "consistency", {"levels": "chunk", "solver": "ddim"}, "clip"),
+    # consistency: other processes
+    ("edm", "consistency", {}, "image-edm"),
+    ("vp", "consistency", {}, "image-vp"),
+    ("trigflow", "consistency", {"solver": "euler"}, "image-trigflow"),
+    ("mel", "consistency", {"solver": "ddim"}, "sound-mel"),
+    ("shifted", "consistency", {}, "image-shifted"),
+    # consistency: tokens
+    ("kl_forward", "consistency", {"divergence": "kl_forward"}, "tokens"),
+    ("training", "consistency", {"mode": "training", "nodes": 4}, "tokens"),
+    ("training", "consistency", {"mode": "training", "divergence": "kl_forward", "nodes": 4}, "tokens-uniform"),
+    ("inverse_step target", "consistency", {"weight": "inverse_step", "target_decay": 0.9}, "tokens", {"steps": 3}),
+    ("masked", "consistency", {}, "tokens", {"batch": "x0 cond loss_mask attention_mask"}),
+    ("weighted", "consistency", {}, "tokens", {"batch": "x0 cond weight"}),
+    # comospeech
+    ("fewer levels", "comospeech", {"nodes": 6, "solver": "euler"}, "sound", {"steps": 3}),
+    ("masked counted", "comospeech", {"padding": "counted"}, "sound", {"batch": "x0 cond loss_mask"}),
+    ("no target", "comospeech", {"target_decay": 0.0, "boundary": "zero"}, "sound"),
+    ("flow", "comospeech", {}, "sound-flow"),
+    # denoising, flow_matching
+    ("x0", "denoising", {"error": "x0"}, "image"),
+    ("eps", "denoising", {"error": "eps"}, "image"),
+    ("v", "denoising", {"error": "v"}, "image-trigflow"),
+    ("velocity", "denoising", {"error": "velocity", "time": "logit_normal"}, "image"),
+    ("uniform", "denoising", {"time": "uniform", "t_range": (0.1, 0.9), "sigma_data": 0.7}, "image-edm"),
+    ("dropout", "denoising", {"label_dropout": 0.5}, "image"),
+    ("views dropout", "denoising", {"label_dropout": 0.5}, "view"),
+    ("edm", "denoising", {}, "image-edm"),
+    ("vp", "denoising", {}, "image-vp"),
+    ("vp eps", "denoising", {"error": "eps", "time": "uniform"}, "image-vp_eps"),
+    ("vp_cosine", "denoising", {}, "image-vp_cosine"),
+    ("mel", "denoising", {}, "sound-mel"),
+    ("weighted", "denoising", {}, "image", {"batch": "x0 cond weight"}),
+    ("reflow", "flow_matching", {}, "image", {"batch": "x0 noise cond"}),
+    ("reflow edm", "flow_matching", {}, "image-edm", {"batch": "x0 noise cond"}),
+    ("logit_normal", "flow_matching", {"time": "logit_normal", "time_mean": 0.5, "time_std": 0.7}, "image"),
+    ("log_normal", "flow_matching", {"time": "log_normal", "label_dropout": 0.3}, "image"),
+    ("unconditional", "flow_matching", {}, "image", {"batch": "x0"}),
+    ("shifted", "flow_matching", {}, "image-shifted"),
+    # diffusion_forcing
+    ("chunks", "diffusion_forcing", {"levels": "chunk"}, "clip"),
+    ("chunk of one", "diffusion_forcing", {"levels": "chunk", "chunk": 1}, "clip"),
+    ("clip", "diffusion_forcing", {"levels": "clip"}, "clip"),
+    ("clean context", "diffusion_forcing", {"clean_context": 0.7}, "clip"),
+    ("clip clean context", "diffusion_forcing", {"levels": "clip", "clean_context": 0.7}, "clip"),
+    ("edm", "diffusion_forcing", {"error": "edm", "time": "log_normal", "time_mean": -1.2}, "clip-edm"),
+    ("eps", "diffusion_forcing", {"error": "eps", "label_dropout": 0.5, "t_range": (0.1, 0.9)}, "clip"),
+    ("reflow", "diffusion_forcing", {"error": "x0"}, "clip", {"batch": "x0 noise cond"}),
+    # ode_pairs
+    ("l2", "ode_pairs", {"distance": "l2"}, "image"),
+    ("huber elements", "ode_pairs", {"distance": "pseudo_huber_elements", "huber_c": 0.1}, "sound"),
+    ("weighted", "ode_pairs", {}, "image-edm", {"batch": "x0 noise cond weight"}),
+    # mdlm, sdtt
+    ("independent times", "mdlm", {"antithetic": False}, "tokens"),
+    ("times", "mdlm", {"t_range": (0.3, 0.8)}, "tokens"),
+    ("masked", "mdlm", {}, "tokens", {"batch": "x0 cond loss_mask attention_mask"}),
+    ("weighted", "mdlm", {}, "tokens", {"batch": "x0 cond weight"}),
+    *(
+        (name, "sdtt", {"teacher_steps": 8, "student_steps": 4, "divergence": name}, "tokens")
+        for name in ("kl_forward", "tvd", "mse")
+    ),
+    ("rounds", "sdtt", {"teacher_steps": 16, "student_steps": 2, "round_steps": 1}, "tokens", {"steps": 4}),
+    (
+        "rounds average",
+        "sdtt",
+        {"teacher_steps": 16, "student_steps": 4, "round_steps": 2, "teacher_decay": 0.6, "temperature": 0.9},
+        "tokens",
+        {"steps": 5},
+    ),
+    ("uniform time", "sdtt", {"teacher_steps": 16, "student_steps": 4, "sub_steps": 4, "time": "uniform"}, "tokens"),
+    (
+        "masked",
+        "sdtt",
+        {"teacher_steps": 8, "student_steps": 4},
+        "tokens",
+        {"batch": "x0 cond loss_mask attention_mask"},
+    ),
+    ("weighted", "sdtt", {"teacher_steps": 8, "student_steps": 4}, "tokens", {"batch": "x0 cond weight"}),
+    # language
+    *(
+        variant
+        for name in ("kd", "fkl", "rkl", "jsd", "gkd", "seq_kd", "language_modelling")
+        for variant in (
+            ("masked", name, {}, "language", {"batch": "x0 loss_mask attention_mask"}),
+            ("float32", name, {}, "language-float32", {"batch": "x0 attention_mask"}),
+        )
+    ),
+    *(("weighted", name, {}, "language", {"batch": "x0 weight loss_mask"}) for name in ("kd", "fkl", "rkl", "jsd")),
+    ("soft", "kd", {"weight": 0.9, "temperature": 2.0}, "language"),
+    ("soft", "fkl", {"temperature": 2.0, "ce_weight": 0.3}, "language"),
+    ("chunk", "fkl", {"chunk": 3}, "language"),
+    ("soft", "rkl", {"temperature": 0.7, "ce_weight": 0.3, "chunk": 5}, "language"),
+    ("beta", "jsd", {"beta": 0.1, "temperature": 1.5}, "language"),
+    ("beta 0", "jsd", {"beta": 0.0}, "language"),
+    ("beta 1", "jsd", {"beta": 1.0}, "language"),
+    ("beta", "gkd", {"beta": 0.9, "ce_weight": 0.2, "student_fraction": 1.0}, "language"),
+    ("chunk", "seq_kd", {"chunk": 4}, "language"),
+]
+
+
+def cases() -> Iterator[Case]:
+    for objective, options, problems in EVERYWHERE:
+        for problem in problems:
+            yield Case(f"{objective} on {problem}", objective, options, problem, BATCH[objective])
+    for what, objective, options, problem, *more in VARIANTS:
+        fields = {"batch": BATCH[objective], **(more[0] if more else {})}
+        yield Case(f"{objective} on {problem}: {what}", objective, options, problem, **fields)
