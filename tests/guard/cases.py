@@ -18,6 +18,7 @@ class Case:
     batch: str  # fields of its batches
     steps: int = 2
     guidance: Mapping[str, Any] = field(default_factory=dict)  # arguments of limbeck.Guided; empty: none
+    tolerance: float = 1e-9  # between processors, relative
 
 
 # The fields that an objective reads.
@@ -71,6 +72,7 @@ EVERYWHERE: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 
 # --- variants, one branch each: (what it is, objective, options, problem[, more fields of Case]) ----------------------
 
+FLOAT32 = {"tolerance": 1e-5}  # where times (or norms of layers) are computed in float32 whatever the problem is in
 FEW = {"critic_updates": 1}
 GAN = {"gan_weight": 0.3, **FEW}
 RAMP = {"start": 0.98, "end": 0.5, "steps": 2}
@@ -171,6 +173,7 @@ VARIANTS: list[tuple[Any, ...]] = [
     ("ramps", "ism", {"interval": {"start": 0.1, "end": 0.05, "steps": 2}, "t_range": (0.02, RAMP)}, "image"),
     ("one inversion step", "ism", {"inversion_steps": 1, "t_range": (0.02, 0.9)}, "image"),
     ("short strides", "ism", {"inversion_stride": 0.05, "t_range": (0.3, 0.9)}, "image-vp"),
+    ("whole strides", "ism", {"t_range": (0.3, 0.65), "interval": 0.05}, "image"),
     ("weight sds", "ism", {"weight": "sds", "clip": 0.02}, "scene"),
     ("two steps", "ism", {"steps": 2, "reduction": "mean"}, "image"),
     ("edm", "ism", {}, "image-edm"),
@@ -235,7 +238,7 @@ VARIANTS: list[tuple[Any, ...]] = [
     ("two times", "consistency", {}, "sound-two_times"),
     # consistency: clips
     ("frames", "consistency", {"levels": "frame", "target_decay": 0.9}, "clip", {"steps": 3}),
-    ("frames ratio", "consistency", {"levels": "frame", "schedule": "ratio"}, "clip"),
+    ("frames ratio", "consistency", {"levels": "frame", "schedule": "ratio"}, "clip", FLOAT32),
     ("chunks", "consistency", {"levels": "chunk", "mode": "training", "nodes": 4}, "clip"),
     ("chunks ddim", "consistency", {"levels": "chunk", "solver": "ddim"}, "clip"),
     # consistency: other processes
@@ -282,7 +285,7 @@ VARIANTS: list[tuple[Any, ...]] = [
     ("clip", "diffusion_forcing", {"levels": "clip"}, "clip"),
     ("clean context", "diffusion_forcing", {"clean_context": 0.7}, "clip"),
     ("clip clean context", "diffusion_forcing", {"levels": "clip", "clean_context": 0.7}, "clip"),
-    ("edm", "diffusion_forcing", {"error": "edm", "time": "log_normal", "time_mean": -1.2}, "clip-edm"),
+    ("edm", "diffusion_forcing", {"error": "edm", "time": "log_normal", "time_mean": -1.2}, "clip-edm", FLOAT32),
     ("eps", "diffusion_forcing", {"error": "eps", "label_dropout": 0.5, "t_range": (0.1, 0.9)}, "clip"),
     ("reflow", "diffusion_forcing", {"error": "x0"}, "clip", {"batch": "x0 noise cond"}),
     # ode_pairs
@@ -338,9 +341,82 @@ VARIANTS: list[tuple[Any, ...]] = [
 
 
 def cases() -> Iterator[Case]:
+    def usual(objective: str, problem: str) -> dict[str, Any]:
+        return {"batch": BATCH[objective], **(FLOAT32 if "language" in problem else {})}
+
     for objective, options, problems in EVERYWHERE:
         for problem in problems:
-            yield Case(f"{objective} on {problem}", objective, options, problem, BATCH[objective])
+            yield Case(f"{objective} on {problem}", objective, options, problem, **usual(objective, problem))
     for what, objective, options, problem, *more in VARIANTS:
-        fields = {"batch": BATCH[objective], **(more[0] if more else {})}
+        fields = {**usual(objective, problem), **(more[0] if more else {})}
         yield Case(f"{objective} on {problem}: {what}", objective, options, problem, **fields)
+
+
+# --- samplers: (what it is, sampler, options, problem, steps[, guidance]); streaming and orbit take the student -------
+
+WALKS: list[tuple[Any, ...]] = [
+    ("plain", "euler", {}, "image", 4),
+    ("guided", "euler", {}, "image", 4, {"scale": 2.0}),
+    ("guided in an interval", "euler", {"spacing": "log_snr"}, "image", 4, {"scale": 2.0, "interval": (0.2, 0.7)}),
+    ("angle", "euler", {"chart": "angle"}, "image", 4),
+    ("karras", "euler", {"spacing": "karras", "rho": 5.0, "sigma_min": 0.01, "sigma_max": 20.0}, "image-edm", 4),
+    *(
+        ("plain", name, {}, problem, 4)
+        for name in ("heun", "ddim", "dpmpp_2m", "edm_stochastic", "multistep")
+        for problem in ("image", "image-edm", "image-vp", "image-trigflow", "image-shifted")
+    ),
+    ("log_snr", "heun", {"spacing": "log_snr"}, "image", 4),
+    ("first order", "dpmpp_2m", {"order": 1}, "image", 4),
+    ("log_snr", "dpmpp_2m", {"spacing": "log_snr"}, "image", 5),
+    ("churn", "edm_stochastic", {"s_churn": 10.0, "s_min": 0.1, "s_max": 5.0, "s_noise": 1.0}, "image-edm", 5),
+    ("ddim", "multistep", {"transition": "ddim"}, "image", 3),
+    ("times", "multistep", {"times": (0.9, 0.5, 0.2)}, "image", 3),
+    ("one step", "multistep", {}, "sound", 1),
+    ("views", "heun", {}, "view", 3),
+    ("plain", "streaming", {}, "clip", 2),
+    ("longer", "streaming", {"frames": 8, "window": 2, "sink": 2, "context_time": 0.1}, "clip-float32", 2),
+    ("ahead", "streaming", {"frames": 6, "window": 3, "shift": 5.0}, "clip-closed_form", 2),
+    ("ddim times", "streaming", {"transition": "ddim", "times": (1.0, 0.6, 0.3), "chunk": 2}, "clip", 3),
+    ("pyramid", "diffusion_forcing", {}, "clip", 4),
+    ("whole", "diffusion_forcing", {"uncertainty": 0.0}, "clip", 4),
+    ("autoregressive", "diffusion_forcing", {"uncertainty": "autoregressive", "context_time": 0.1}, "clip", 3),
+    ("chunks", "diffusion_forcing", {"uncertainty": 0.5, "chunk": 2}, "clip-edm", 4),
+    *(
+        ("plain", name, {}, problem, steps)
+        for name, steps in (("ancestral", 4), ("one_call", 1))
+        for problem in ("tokens", "tokens-uniform")
+    ),
+    ("alpha", "ancestral", {"spacing": "alpha", "temperature": 0.7, "top_p": 0.8}, "tokens-cosine", 4),
+    ("greedy", "ancestral", {"temperature": 0.0}, "tokens", 3),
+    ("guided", "ancestral", {}, "tokens", 4, {"scale": 2.0}),
+    ("masks only", "one_call", {"random_tokens": 0.0, "temperature": 0.5, "top_p": 0.9}, "tokens", 1),
+    ("plain", "confidence", {}, "tokens", 4),
+    ("noise", "confidence", {"noise": 2.0, "temperature": 0.8, "top_p": 0.9}, "tokens", 3),
+    ("plain", "text/autoregressive", {}, "language", 6),
+    ("nucleus", "text/autoregressive", {"temperature": 0.7, "top_p": 0.5, "stop": False}, "language", 6),
+    ("greedy", "text/autoregressive", {"temperature": 0.0}, "language", 4),
+    ("plain", "3d/orbit", {}, "scene", 1),
+    ("particles", "3d/orbit", {}, "scene-penalties", 1),
+]
+
+# --- sources: (what it is, source, options, problem) ------------------------------------------------------------------
+
+SOURCES: list[tuple[str, str, dict[str, Any], str]] = [
+    ("shuffled", "data", {}, "image-float32"),
+    ("in order", "data", {"shuffle": False}, "image-float32"),
+    ("views", "data", {}, "view"),
+    ("plain", "prior", {}, "image-float32"),
+    ("tokens", "prior", {}, "tokens"),
+    ("heun", "trajectory", {"steps": 4}, "image-float32"),
+    ("euler", "trajectory", {"sampler": "euler", "steps": 3}, "image-float32"),
+    ("dpmpp_2m", "trajectory", {"sampler": "dpmpp_2m", "steps": 3}, "image-float32"),
+    ("ddim", "trajectory", {"sampler": "ddim", "steps": 3}, "clip-float32"),
+    ("heun", "pairs", {"count": 6, "chunk": 4, "steps": 3}, "image-float32"),
+    ("seed", "pairs", {"count": 5, "chunk": 5, "steps": 3, "sampler": "ddim", "seed": 3}, "image-float32"),
+    ("one step", "student", {}, "image-float32"),
+    ("two steps", "student", {"steps": 2}, "image-float32"),
+    ("always", "text/on_policy", {"prompt": 3, "length": 4}, "language-float32"),
+    ("sometimes", "text/on_policy", {"prompt": 3, "student_fraction": 0.5, "temperature": 0.5}, "language-float32"),
+    ("stored", "text/teacher_text", {"count": 6, "chunk": 4, "prompt": 3}, "language-float32"),
+    ("new ones", "text/teacher_text", {"count": 0, "prompt": 3, "length": 4, "top_p": 0.8}, "language-float32"),
+]

@@ -58,7 +58,7 @@ def filled(module: nn.Module, seed: int) -> nn.Module:
 
 def moved(module: nn.Module, seed: int, scale: float = 0.1) -> nn.Module:
     """The same module, its parameters a little away from where its constructor puts them."""
-    start = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    start = {name: parameter.detach().half() for name, parameter in module.named_parameters()}
     filled(module, seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -234,7 +234,7 @@ class TokenNetwork(limbeck.Predictor):
     ) -> limbeck.Prediction:
         h = self.embedding(xt) + self.places
         h = h + self.time(clock(t, h))[:, None]
-        if cond is not None:
+        if cond is not None and cond.ndim == 1:  # otherwise a prompt, which samplers keep in xt
             h = h + self.labels(cond)[:, None]
         h = h + nn.functional.silu(self.mix(h.transpose(1, 2)).transpose(1, 2))
         h = h + nn.functional.silu(self.between(h))
