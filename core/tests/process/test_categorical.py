@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import limbeck
-from limbeck.process.categorical import MaskedProcess, UniformProcess, draw
+from limbeck.process.categorical import MaskedProcess, UniformProcess, draw, nucleus, probabilities
 from limbeck.testing import FixedDraws, MarkovChainTeacher
 
 PROCESSES = [
@@ -312,3 +312,29 @@ def test_mistakes_are_refused():
         UniformProcess(1)
     with pytest.raises(ValueError, match=r"\(3, 3\) with rows that sum to one"):
         MarkovChainTeacher(MaskedProcess(3), torch.ones(3, 3), length=2)
+
+
+# --- temperature and nucleus -----------------------------------------------------------------------------------------
+
+
+def test_temperature_and_nucleus_have_their_values_on_paper():
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64).log()
+    squared = torch.tensor([0.25, 0.09, 0.0225, 0.0025], dtype=torch.float64)
+    torch.testing.assert_close(probabilities(logits, temperature=0.5), squared / squared.sum())
+    assert probabilities(logits, temperature=0).tolist() == [1, 0, 0, 0]
+    torch.testing.assert_close(nucleus(logits.exp(), 0.7), torch.tensor([0.625, 0.375, 0, 0], dtype=torch.float64))
+    assert nucleus(logits.exp(), 0.4).tolist() == [1, 0, 0, 0]  # the first token always stays
+    assert torch.equal(nucleus(logits.exp(), 1.0), logits.exp())
+
+
+def test_the_nucleus_keeps_every_token_in_its_place():
+    p = torch.tensor([[0.1, 0.5, 0.15, 0.25]], dtype=torch.float64)
+    torch.testing.assert_close(nucleus(p, 0.7), torch.tensor([[0, 0.5, 0, 0.25]], dtype=torch.float64) / 0.75)
+    assert nucleus(p, 1e-6).tolist() == [[0, 1, 0, 0]]
+
+
+def test_probabilities_are_float32_or_better():
+    logits = torch.tensor([0.1, 3.0, 2.0])
+    assert probabilities(logits.bfloat16()).dtype == torch.float32
+    assert probabilities(logits.double(), temperature=0).tolist() == [0.0, 1.0, 0.0]
+    assert probabilities(logits.double()).dtype == torch.float64

@@ -41,6 +41,25 @@ def draw(probabilities: Tensor, u: Tensor) -> Tensor:
     return (below <= aim).sum(-1)
 
 
+def nucleus(p: Tensor, top_p: float) -> Tensor:
+    """The smallest set of likeliest tokens whose probability reaches `top_p`, scaled to one: (..., V) -> (..., V);
+    Holtzman et al. 2020. The likeliest token always stays."""
+    if top_p >= 1:
+        return p
+    ordered, index = p.sort(dim=-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    kept = torch.zeros_like(p).scatter(-1, index, ordered * (before < top_p))
+    return kept / kept.sum(-1, keepdim=True)
+
+
+def probabilities(logits: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
+    """softmax(logits / temperature) cut to its nucleus, (..., V), float32 or better; temperature 0 is the argmax."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if temperature == 0:
+        return one_hot(logits.argmax(-1), logits.shape[-1], logits.dtype)
+    return nucleus((logits / temperature).softmax(-1), top_p)
+
+
 @dataclass(frozen=True)
 class CategoricalProcess(ABC):
     """A schedule alpha_t, the chance that a token is still what it was, and what replaces it.

@@ -15,8 +15,6 @@ from limbeck_diffusion.samplers.categorical import (
     Ancestral,
     Confidence,
     keep_confident,
-    nucleus,
-    probabilities,
     prompt_of,
     shares,
 )
@@ -122,17 +120,7 @@ def test_the_same_rng_gives_the_same_samples():
     assert torch.equal(next(Ancestral().states(teacher, None, steps=4, rng=limbeck.rng(1), noise=noise)), noise)
 
 
-# --- temperature and nucleus -----------------------------------------------------------------------------------------
-
-
-def test_temperature_and_nucleus_have_their_values_on_paper():
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64).log()
-    squared = torch.tensor([0.25, 0.09, 0.0225, 0.0025], dtype=torch.float64)
-    torch.testing.assert_close(probabilities(logits, temperature=0.5), squared / squared.sum())
-    assert probabilities(logits, temperature=0).tolist() == [1, 0, 0, 0]
-    torch.testing.assert_close(nucleus(logits.exp(), 0.7), torch.tensor([0.625, 0.375, 0, 0], dtype=torch.float64))
-    assert nucleus(logits.exp(), 0.4).tolist() == [1, 0, 0, 0]  # the first token always stays
-    assert torch.equal(nucleus(logits.exp(), 1.0), logits.exp())
+# --- temperature ------------------------------------------------------------------------------------------------------
 
 
 def test_a_cold_sampler_takes_the_likeliest_tokens():

@@ -15,7 +15,6 @@ from limbeck_text.models.language_model import (
     causal_lm,
     check_head,
     check_same_tokenizer,
-    next_token_probabilities,
     positions,
     pydocs_lm,
     to_left,
@@ -269,27 +268,6 @@ def test_a_model_that_answers_nan_is_named():
         broken.model.norm.weight.fill_(float("nan"))
     with pytest.raises(LimbeckError, match="logits are not finite at new token 0"):
         LanguageModel(broken, _Words()).generate_tokens(some_tokens(1, 3), length=2, rng=Rng(0))
-
-
-# --- the law of the next token ---
-
-
-def test_temperature_divides_logits():
-    logits = torch.tensor([0.0, 1.0, 2.0])
-    p = next_token_probabilities(logits, temperature=0.5)
-    torch.testing.assert_close(p, torch.tensor([0.0, 2.0, 4.0]).double().softmax(-1))
-
-
-def test_the_nucleus_is_the_smallest_set_that_holds_enough():
-    p = torch.tensor([[0.1, 0.5, 0.15, 0.25]]).double()
-    found = next_token_probabilities(p.log(), top_p=0.7)
-    torch.testing.assert_close(found, torch.tensor([[0.0, 0.5, 0.0, 0.25]]).double() / 0.75)
-    only = next_token_probabilities(p.log(), top_p=1e-6)
-    assert only.tolist() == [[0.0, 1.0, 0.0, 0.0]]
-
-
-def test_temperature_zero_takes_the_most_likely():
-    assert next_token_probabilities(torch.tensor([0.1, 3.0, 2.0]), temperature=0).tolist() == [0.0, 1.0, 0.0]
 
 
 # --- copies, ties ---

@@ -13,30 +13,11 @@ from torch import Tensor
 
 from limbeck.conditions import Conditions
 from limbeck.interfaces import Sample, Sampler, Teacher, unwrap
-from limbeck.process.categorical import CategoricalProcess, MaskedProcess, draw, one_hot
+from limbeck.process.categorical import CategoricalProcess, MaskedProcess, draw, probabilities
 from limbeck.randomness import Rng
 from limbeck_diffusion.options.tokens import AncestralOptions, ConfidenceOptions
 
 # --- one step --------------------------------------------------------------------------------------------------------
-
-
-def nucleus(p: Tensor, top_p: float) -> Tensor:
-    """The smallest set of likeliest tokens whose chances reach `top_p`, scaled to one: (..., V) -> (..., V); Holtzman
-    et al. 2020."""
-    if top_p >= 1:
-        return p
-    ordered, index = p.sort(dim=-1, descending=True)
-    before = ordered.cumsum(-1) - ordered
-    kept = torch.zeros_like(p).scatter(-1, index, ordered * (before < top_p))
-    return kept / kept.sum(-1, keepdim=True)
-
-
-def probabilities(logits: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
-    """softmax(logits / temperature) cut to its nucleus, (..., V), float32 or better; temperature 0 is the argmax."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if temperature == 0:
-        return one_hot(logits.argmax(-1), logits.shape[-1], logits.dtype)
-    return nucleus((logits / temperature).softmax(-1), top_p)
 
 
 def shares(count: Tensor, steps: int, step: int) -> Tensor:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from limbeck.interfaces import unwrap
-from limbeck.process.categorical import draw
+from limbeck.process.categorical import draw, probabilities
 from limbeck.randomness import Rng
 from limbeck.sampling.rollouts import token_start
 from limbeck_diffusion.options.base import OneCallOptions
-from limbeck_diffusion.samplers.categorical import TokenSampler, begin_with, probabilities
+from limbeck_diffusion.samplers.categorical import TokenSampler, begin_with
 
 
 class OneCall(TokenSampler):

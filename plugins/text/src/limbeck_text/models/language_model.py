@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from limbeck.errors import LimbeckError
 from limbeck.export import teacher_files
 from limbeck.interfaces import Generator, Teacher, unwrap
-from limbeck.process.categorical import draw
+from limbeck.process.categorical import draw, probabilities
 from limbeck.randomness import Rng
 from limbeck.sampling.samples import evaluating
 from limbeck_text.data.pydocs import text_space
@@ -42,22 +42,6 @@ def to_left(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Move all padding to the left of each row, (B, L), keeping the order of the tokens."""
     order = mask.long().argsort(dim=-1, stable=True)
     return tokens.gather(-1, order), mask.gather(-1, order)
-
-
-def next_token_probabilities(logits: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
-    """softmax(logits / temperature) on the smallest set of tokens with `top_p` probability, (..., V) float64.
-
-    Nucleus sampling, Holtzman et al. 2020: the most likely token always stays. Temperature 0 is greedy.
-    """
-    if temperature == 0:
-        return F.one_hot(logits.argmax(-1), logits.shape[-1]).double()
-    p = (logits.double() / temperature).softmax(-1)
-    if top_p >= 1:
-        return p
-    ordered, index = p.sort(dim=-1, descending=True)
-    outside = ordered.cumsum(-1) - ordered >= top_p  # what stood before already had enough
-    p = p.masked_fill(outside.scatter(-1, index, outside), 0.0)
-    return p / p.sum(-1, keepdim=True)
 
 
 def check_same_tokenizer(teacher: Any, student: Any) -> None:
@@ -256,7 +240,7 @@ class LanguageModel(Teacher, Generator):
 
         Args:
             prompt: (B, P), padded on either side; prompt_mask: (B, P), true where a token is real (all when None).
-            temperature: 0 is greedy. top_p: nucleus, see `next_token_probabilities`.
+            temperature: 0 is greedy. top_p: nucleus, see `limbeck.process.categorical.nucleus`.
             rng: draws uniform "token/0", "token/1", ...
             stop: a row is finished after an end-of-sequence token; what follows is padding.
 
@@ -282,8 +266,8 @@ class LanguageModel(Teacher, Generator):
                 seen = mask if k == 0 else torch.cat([mask[:, :-1], torch.ones_like(mask[:, -1:])], dim=1)
                 out = self._body(given, seen, use_cache=True, past_key_values=cache)
                 cache = out.past_key_values
-                logits = self.head().logits(out.last_hidden_state[:, -1]).float()
-                p = next_token_probabilities(logits, temperature, top_p)  # (B, V)
+                logits = self.head().logits(out.last_hidden_state[:, -1]).float().double()
+                p = probabilities(logits, temperature, top_p)  # (B, V)
                 if not bool(torch.isfinite(p).all()):
                     raise LimbeckError(
                         f"the model's logits are not finite at new token {k}: its weights are broken, or too large for "
@@ -311,8 +295,8 @@ class LanguageModel(Teacher, Generator):
         for k in range(length):
             with evaluating(self):
                 out = self._body(given, None, use_cache=True, past_key_values=cache)
-                logits = self.head().logits(out.last_hidden_state[:, -1]).float()
-                p = next_token_probabilities(logits, temperature, top_p)
+                logits = self.head().logits(out.last_hidden_state[:, -1]).float().double()
+                p = probabilities(logits, temperature, top_p)
                 token = draw(p, rng.uniform(f"token/{k}", (1,), torch.float64).to(p.device))
             cache = out.past_key_values
             if stop and int(token) in self.eos:
