@@ -12,7 +12,7 @@ from limbeck.recipe.recipe import load
 from limbeck.runs.build import build
 from limbeck.testing.conformance import GeneratorConformance, TeacherConformance
 from limbeck_text.metrics.masked import NLLBound
-from limbeck_text.models.masked_transformer import MaskedTransformer, attend, pydocs_masked, rotary, rotate
+from limbeck_text.models.masked_transformer import MaskedTransformer, pydocs_masked, rotary, rotate
 
 ABILITIES = {"categorical", "denoiser", "features", "trainable_copy", "sampling"}
 
@@ -41,11 +41,6 @@ def test_rotary_scores_depend_on_the_distance_only():
     scores = rotate(q.expand(1, 1, 10, 8), table)[0, 0] @ rotate(k.expand(1, 1, 10, 8), table)[0, 0].T
     torch.testing.assert_close(scores[2, 5], scores[4, 7], atol=1e-5, rtol=1e-5)
     assert abs(float(scores[2, 5] - scores[2, 6])) > 1e-3
-
-
-def test_attention_written_out_is_the_fused_one():
-    q, k, v = (torch.randn(2, 3, 7, 4) for _ in range(3))
-    torch.testing.assert_close(attend(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))
 
 
 def test_the_head_is_the_embedding_and_the_mask_is_never_an_answer():

@@ -7,7 +7,7 @@ from limbeck.networks.cache import context_mask
 from limbeck.sampling.chunks import chunked_rollout
 from limbeck.sampling.rollouts import Plan
 from limbeck_video.data.moving_digits import SPACE
-from limbeck_video.networks.clip_transformer import ClipTransformer, attend, distance_bias, first_preferences, visible
+from limbeck_video.networks.clip_transformer import ClipTransformer, distance_bias, first_preferences, visible
 from limbeck_video.networks.teachers import moving_digits_generator
 
 SMALL = {"width": 16, "depth": 2, "heads": 2, "patch": 10}
@@ -61,13 +61,6 @@ def test_distances_beyond_the_reach_look_like_the_furthest():
 
 def test_heads_begin_with_distances_of_their_own():
     assert (first_preferences(5, 4).argmax(dim=1) - 4).tolist() == [0, -1, 1, -2, 2]
-
-
-def test_written_out_attention_is_the_fused_one():
-    q, k, v = (torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(i)) for i in range(3))
-    bias = torch.randn(3, 5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), float("-inf"))
-    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(2, 3, 5, 5))
-    torch.testing.assert_close(attend(q, k, v, bias), expected)
 
 
 # --- one time per frame ----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from limbeck.export import teacher_files
 from limbeck.interfaces import Prediction, Predictor, Space
 from limbeck.process.categorical import MaskedProcess
+from limbeck_diffusion.networks.attention import attend
 from limbeck_text.data.pydocs import text_space
 from limbeck_text.options.text import PydocsMaskedOptions, PydocsMaskedTeacherOptions
 from limbeck_text.tokenizers.tokenizer import bundled
@@ -35,14 +36,6 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     cos, sin = table.to(x.dtype)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v over all positions, (B, N, L, D). Written out on the CPU, where at such lengths it
-    takes a third of the fused kernel's time."""
-    if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v)
-    return (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1).to(v.dtype) @ v
 
 
 class Block(nn.Module):

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from limbeck.interfaces import Space
 from limbeck.networks.cache import Cache, held_positions
+from limbeck_diffusion.networks.attention import attend
 from limbeck_diffusion.networks.unet import TimeFeatures
 
 Attention = Literal["full", "causal", "block_causal"]
@@ -53,17 +54,6 @@ def first_preferences(heads: int, reach: int) -> Tensor:
     """A start for that table: head h prefers a distance of 0, -1, 1, -2, 2, ... frames, so that heads differ."""
     wanted = torch.tensor([((h + 1) // 2) * (-1 if h % 2 else 1) for h in range(heads)])
     return -0.5 * (torch.arange(-reach, reach + 1)[None, :] - wanted[:, None]).abs().float()
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v over the last but one axis. Written out on the CPU, where at such lengths it
-    takes less time than the fused kernel."""
-    if q.device.type != "cpu":
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
-    scores = q * q.shape[-1] ** -0.5 @ k.mT
-    if bias is not None:
-        scores = scores + bias
-    return scores.softmax(-1).to(v.dtype) @ v
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------
@@ -316,4 +306,4 @@ class ClipTransformer(nn.Module):
         return queries, keys, seen
 
 
-__all__ = ["ClipTransformer", "attend", "distance_bias", "first_preferences", "modulate", "visible"]
+__all__ = ["ClipTransformer", "distance_bias", "first_preferences", "modulate", "visible"]
