@@ -15,7 +15,8 @@ from torch.nn import functional
 from limbeck.evaluation.frechet import whitening
 from limbeck.export import teacher_files as weights
 from limbeck.randomness import Rng
-from limbeck_image.data.digits import LICENCE, scans
+from limbeck_diffusion.data.digits import LICENCE
+from limbeck_image.data.digits import scans
 from limbeck_image.features.convnet import Classifier
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from limbeck.export import teacher_files
 from limbeck.networks.denoiser import Denoiser
 from limbeck.process.gaussian import process_named
+from limbeck_diffusion.data.digits import CLASSES
 from limbeck_diffusion.networks.unet import ClassEmbedding, UNet
-from limbeck_image.data.digits import CLASSES, SPACE
+from limbeck_image.data.digits import SPACE
 from limbeck_image.options.digits import DigitsGeneratorOptions, DigitsTeacherOptions
 
 SIGMA_DATA = 0.75  # standard deviation of the scans in [-1, 1]

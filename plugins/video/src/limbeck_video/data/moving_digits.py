@@ -4,9 +4,10 @@ Everything about a clip is a closed-form function of its index: which scans, whe
 moves at constant velocity and is reflected elastically; positions are sub-pixel (bilinear shift, which conserves ink
 and centroid exactly), overlaps take the brighter pixel.
 
-Held out are scans (the 360 of limbeck-image's split), speeds and starts: speeds lie in bands of 0.05 pixels per frame,
-starts in square cells of 1 pixel; every fourth band and every fourth cell (on a diagonal pattern) belong to the
-held-out split and never occur in training. Both splits spread over the same ranges, so that their statistics compare.
+Held out are scans (those of `limbeck_diffusion.data.digits`), speeds and starts: speeds lie in bands of 0.05 pixels
+per frame, starts in square cells of 1 pixel; every fourth band and every fourth cell (on a diagonal pattern) belong to
+the held-out split and never occur in training. Both splits spread over the same ranges, so that their statistics
+compare.
 
 Letters: B clips, D = 2 digits, F frames. Positions are (y, x) of a scan's top left corner, in pixels.
 """
@@ -20,15 +21,14 @@ from torch import Tensor
 
 from limbeck.interfaces import Batch, Data, Space
 from limbeck.randomness import Rng
+from limbeck_diffusion.data import digits
 from limbeck_video.options.clips import FRAMES, MovingDigitsOptions
 
-SIDE, SCAN = 20, 8  # pixels of the canvas and of a scan
+SIDE, SCAN = 20, digits.SIDE  # pixels of the canvas and of a scan
 TRAVEL = float(SIDE - SCAN)  # positions lie in [0, TRAVEL]
-DIGITS, CLASSES, NULL = 2, 10, 10
+DIGITS, CLASSES, NULL = 2, digits.CLASSES, digits.CLASSES
 SPACE = Space((FRAMES, 1, SIDE, SIDE), domain="clip")
-LICENCE = "UCI Optical Recognition of Handwritten Digits (Alpaydin & Kaynak 1998), CC BY 4.0, by way of scikit-learn"
 COUNTS = {"train": 20_000, "held_out": 1_000}  # clips
-HELD_OUT_SCANS, SPLIT_SEED = 360, 0  # as in limbeck-image: the same scans are held out
 
 SLOWEST, BAND, BANDS = 0.6, 0.05, 24  # speeds from 0.6 to 1.8 pixels per frame
 FEWEST_DEGREES = 15.0  # between a path and a wall: nothing slides along one for ever
@@ -112,16 +112,7 @@ def motion(indices: Tensor, split: Literal["train", "held_out"]) -> Motion:
 @lru_cache(maxsize=1)
 def scans() -> dict[str, tuple[Tensor, Tensor]]:
     """{"train": (ink, labels), "held_out": ...}: ink (N, 8, 8) in [0, 1] (17 levels), labels (N,)."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    pixels, labels = load_digits(return_X_y=True)
-    ink = torch.from_numpy(pixels).float().reshape(-1, SCAN, SCAN) / 16
-    classes = torch.from_numpy(labels).long()
-    train, held_out = train_test_split(
-        range(len(classes)), test_size=HELD_OUT_SCANS, stratify=labels, random_state=SPLIT_SEED
-    )
-    return {name: (ink[rows], classes[rows]) for name, rows in (("train", train), ("held_out", held_out))}
+    return {name: (ink / digits.INK, labels) for name, (ink, labels) in digits.scans().items()}
 
 
 def place(ink: Tensor, positions: Tensor) -> Tensor:
@@ -147,7 +138,7 @@ class MovingDigits(Data):
     """
 
     Options = MovingDigitsOptions
-    licence = LICENCE
+    licence = digits.LICENCE
 
     def __init__(
         self, split: Literal["train", "held_out"] = "train", frames: int = FRAMES, clips: int = COUNTS["train"]
@@ -203,6 +194,6 @@ def _pick(uniform: Tensor, count: int) -> Tensor:
 
 
 __all__ = [
-    "CLASSES", "LICENCE", "NULL", "SIDE", "SPACE", "TRAVEL", "Motion", "MovingDigits", "film", "held_out_band",
+    "CLASSES", "NULL", "SIDE", "SPACE", "TRAVEL", "Motion", "MovingDigits", "film", "held_out_band",
     "held_out_cell", "motion", "place", "reflect", "scans", "trajectory",
 ]  # fmt: skip

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from limbeck.export import teacher_files
 from limbeck.randomness import Rng
+from limbeck_diffusion.data.digits import LICENCE
 from limbeck_video.data.moving_digits import (
     CLASSES,
     COUNTS,
     DIGITS,
-    LICENCE,
     TRAVEL,
     MovingDigits,
     film,

@@ -1,0 +1,1 @@
+"""Real data that several modalities build on."""
