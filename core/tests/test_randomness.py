@@ -5,7 +5,7 @@ import torch
 
 import limbeck
 from limbeck.interfaces import Phase
-from limbeck.randomness import Rng, _mix32, derive_seed
+from limbeck.randomness import Rng, _mix32, derive_seed, per_row
 
 
 def test_no_two_steps_of_a_stream_share_a_seed_in_a_million_steps():
@@ -108,3 +108,25 @@ def test_the_global_state_is_left_alone_unless_asked():
 def test_a_part_outside_its_parts_is_refused():
     with pytest.raises(ValueError, match=r"part must be in \[0, parts\); got part=2, parts=2"):
         Rng(0, part=2, parts=2)
+
+
+# --- numbers of a row ------------------------------------------------------------------------------------------------
+
+
+def test_numbers_of_a_row_are_those_of_splitmix64():
+    # the first outputs of the reference implementation (Vigna, splitmix64.c) from state 0, their upper 53 bits
+    known = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
+    expected = torch.tensor([[(x >> 11) * 2.0**-53 for x in known]], dtype=torch.float64)
+    assert torch.equal(per_row(torch.tensor([0]), 4), expected)
+    assert torch.equal(per_row(torch.tensor([0, 1]), 2), expected.view(2, 2))
+
+
+def test_numbers_of_a_row_depend_on_no_other_row_and_differ_between_streams():
+    indices = torch.tensor([5, 0, 123_456_789])
+    whole = per_row(indices, 3, stream=1, streams=2)
+    assert torch.equal(per_row(indices[2:], 3, stream=1, streams=2), whole[2:])
+    both = torch.cat([per_row(torch.arange(1000), 5, stream=k, streams=2) for k in range(2)])
+    assert len(both.unique()) == both.numel() and both.min() >= 0 and both.max() < 1
+    assert both.mean().item() == pytest.approx(0.5, abs=0.01)
+    with pytest.raises(ValueError, match=r"stream must be in \[0, streams\); got stream=2, streams=2"):
+        per_row(indices, 3, stream=2, streams=2)

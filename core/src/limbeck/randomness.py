@@ -96,3 +96,37 @@ class Rng:
 def rng(seed: int, step: int = 0, phase: Phase | str = "", **where) -> Rng:
     """`limbeck.rng(seed, step, phase)`: the `Rng` of one phase of one step."""
     return Rng(seed, step, phase, **where)
+
+
+# --- numbers of a row ------------------------------------------------------------------------------------------------
+
+
+def per_row(indices: torch.Tensor, count: int, *, stream: int = 0, streams: int = 1) -> torch.Tensor:
+    """`count` numbers uniform on [0, 1) for every index: splitmix64 of (index, stream, column), Steele et al. 2014.
+
+    For data that is computed from its index: no table has to be kept, and no row depends on another.
+
+    Args:
+        indices: (B,), int64, not negative.
+        stream, streams: which of so many independent sequences (the splits of a data set).
+
+    Returns:
+        (B, count), float64, on the device of the indices.
+    """
+    if not 0 <= stream < streams:
+        raise ValueError(f"stream must be in [0, streams); got stream={stream}, streams={streams}")
+    columns = torch.arange(count, device=indices.device)
+    state = (indices.long()[:, None] * streams + stream) * count + columns
+    z = (state + 1) * -7046029254386353131  # 0x9E3779B97F4A7C15; int64 wraps round
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        z = (z ^ _shift_right(z, shift)) * factor
+    z = z ^ _shift_right(z, 31)
+    return _shift_right(z, 11).double() * 2.0**-53
+
+
+def _shift_right(z: torch.Tensor, bits: int) -> torch.Tensor:
+    """Logical shift of int64."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+__all__ = ["Rng", "derive_seed", "per_row", "rng"]

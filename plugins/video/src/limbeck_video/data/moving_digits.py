@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from limbeck.interfaces import Batch, Data, Space
-from limbeck.randomness import Rng
+from limbeck.randomness import Rng, per_row
 from limbeck_diffusion.data import digits
 from limbeck_video.options.clips import FRAMES, MovingDigitsOptions
 
@@ -29,6 +29,7 @@ TRAVEL = float(SIDE - SCAN)  # positions lie in [0, TRAVEL]
 DIGITS, CLASSES, NULL = 2, digits.CLASSES, digits.CLASSES
 SPACE = Space((FRAMES, 1, SIDE, SIDE), domain="clip")
 COUNTS = {"train": 20_000, "held_out": 1_000}  # clips
+SPLITS = tuple(COUNTS)
 
 SLOWEST, BAND, BANDS = 0.6, 0.05, 24  # speeds from 0.6 to 1.8 pixels per frame
 FEWEST_DEGREES = 15.0  # between a path and a wall: nothing slides along one for ever
@@ -76,7 +77,7 @@ def held_out_cell(row: Tensor, column: Tensor) -> Tensor:
 
 def motion(indices: Tensor, split: Literal["train", "held_out"]) -> Motion:
     """The clips of indices (B,) of a split, on the CPU."""
-    draws = _uniforms(indices.cpu(), split, DIGITS * 6).view(-1, DIGITS, 6)  # (B, D, 6)
+    draws = per_row(indices.cpu(), DIGITS * 6, stream=SPLITS.index(split), streams=2).view(-1, DIGITS, 6)  # (B, D, 6)
     _, classes = scans()[split]
     rows = _pick(draws[..., 0], len(classes))
     labels, order = classes[rows].sort(dim=1, stable=True)
@@ -167,26 +168,6 @@ class MovingDigits(Data):
     def longer(self, frames: int) -> "MovingDigits":
         """The same clips, going on for longer: what long rollouts are compared with."""
         return MovingDigits(self.name, frames, self.clips)
-
-
-# --- numbers from an index -------------------------------------------------------------------------------------------
-
-
-def _uniforms(indices: Tensor, split: str, count: int) -> Tensor:
-    """`count` numbers in [0, 1) for every index, (B, count) float64: splitmix64 of (split, index, column), so that no
-    table has to be kept and no clip depends on another."""
-    stream = 1 if split == "held_out" else 0
-    state = (indices.long()[:, None] * 2 + stream) * count + torch.arange(count)
-    z = (state + 1) * -7046029254386353131  # 0x9E3779B97F4A7C15; int64 wraps round
-    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
-        z = (z ^ _shifted(z, shift)) * factor
-    z = z ^ _shifted(z, 31)
-    return _shifted(z, 11).double() * 2.0**-53
-
-
-def _shifted(z: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right of int64."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _pick(uniform: Tensor, count: int) -> Tensor:
