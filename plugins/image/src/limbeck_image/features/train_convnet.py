@@ -5,7 +5,6 @@ Deterministic by seed (at equal thread count); about a minute on two cores.
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional
 from limbeck.evaluation.frechet import whitening
 from limbeck.export import teacher_files as weights
 from limbeck.randomness import Rng
+from limbeck_diffusion.augment import affine
 from limbeck_diffusion.data.digits import LICENCE
 from limbeck_image.data.digits import scans
 from limbeck_image.features.convnet import Classifier
@@ -22,15 +22,8 @@ from limbeck_image.features.convnet import Classifier
 
 def augment(images: Tensor, rng: Rng) -> Tensor:
     """Small random affine maps: rotation and shear to 8 degrees, scale to 8 %, shift to 0.6 pixels. (B, 1, 8, 8)."""
-    rows = len(images)
-    draw = 2 * rng.uniform("affine", (rows, 5)) - 1
-    angle, shear, zoom = draw[:, 0] * math.radians(8), draw[:, 1] * math.radians(8), 1 + 0.08 * draw[:, 2]
-    shift = draw[:, 3:] * (0.6 / 4)  # in units of half the image
-    top = torch.stack([zoom * angle.cos(), -zoom * (angle + shear).sin(), shift[:, 0]], dim=1)
-    bottom = torch.stack([zoom * angle.sin(), zoom * angle.cos(), shift[:, 1]], dim=1)
-    grid = functional.affine_grid(torch.stack([top, bottom], dim=1), list(images.shape), align_corners=False)
-    # the outside is black: interpolate above black, so that zero padding is right
-    return functional.grid_sample(images + 1, grid, align_corners=False) - 1
+    draw = 2 * rng.uniform("affine", (len(images), 5)) - 1
+    return affine(images, draw, shift=0.6, background=-1.0)
 
 
 def train(seed: int = 0, epochs: int = 120, batch_size: int = 128, lr: float = 2e-3) -> tuple[Classifier, float]:

@@ -5,7 +5,6 @@ each on one core. The clip reader looks through the bundled frame reader, so tha
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn import functional
 
 from limbeck.export import teacher_files
 from limbeck.randomness import Rng
+from limbeck_diffusion.augment import affine
 from limbeck_diffusion.data.digits import LICENCE
 from limbeck_video.data.moving_digits import (
     CLASSES,
@@ -45,12 +45,7 @@ from limbeck_video.features.readers import (
 def deform(ink: Tensor, rng: Rng) -> Tensor:
     """Small random affine maps of scans (N, 8, 8): rotation, shear to 8 degrees, scale to 8 %, brightness to 15 %."""
     draw = 2 * rng.uniform("affine", (len(ink), 4)) - 1
-    angle, shear = draw[:, 0] * math.radians(8), draw[:, 1] * math.radians(8)
-    zoom, none = 1 + 0.08 * draw[:, 2], torch.zeros(len(ink))
-    top = torch.stack([zoom * angle.cos(), -zoom * (angle + shear).sin(), none], dim=1)
-    bottom = torch.stack([zoom * angle.sin(), zoom * angle.cos(), none], dim=1)
-    grid = functional.affine_grid(torch.stack([top, bottom], dim=1), [len(ink), 1, 8, 8], align_corners=False)
-    moved = functional.grid_sample(ink[:, None], grid, align_corners=False)[:, 0]
+    moved = affine(ink[:, None], draw[:, :3])[:, 0]
     return (moved * (1 + 0.15 * draw[:, 3])[:, None, None]).clamp(0, 1)
 
 
