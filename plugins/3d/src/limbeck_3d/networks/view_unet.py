@@ -10,7 +10,7 @@ from limbeck.conditions import Conditions
 from limbeck.export import teacher_files
 from limbeck.networks.denoiser import Denoiser
 from limbeck.networks.scenes import Cameras
-from limbeck.process.gaussian import GaussianProcess, RectifiedFlow, VPCosine
+from limbeck.process.gaussian import process_named
 from limbeck_3d.data import captions
 from limbeck_3d.data.views import space
 from limbeck_3d.options.models import ViewsGeneratorOptions, ViewsTeacherOptions
@@ -18,7 +18,6 @@ from limbeck_diffusion.networks.unet import UNet
 
 SIGMA_DATA = 0.55  # standard deviation of the renders in [-1, 1]
 BUNDLED = "solids_teacher.safetensors"
-PROCESSES: dict[str, type[GaussianProcess]] = {"rectified_flow": RectifiedFlow, "vp_cosine": VPCosine}
 
 
 def camera_features(cameras: Cameras) -> Tensor:
@@ -60,17 +59,8 @@ def views_generator(**options: Any) -> ViewDenoiser:
     """A fresh denoiser of views."""
     chosen = ViewsGeneratorOptions(**options)
     where = space(chosen.size)
-    network = UNet(
-        where,
-        channels=chosen.channels,
-        blocks=chosen.blocks,
-        patch=chosen.patch,
-        attention=chosen.attention,
-        condition=lambda width: ViewEmbedding(width, chosen.words),
-        embedding=chosen.embedding,
-        dropout=chosen.dropout,
-    )
-    process = PROCESSES[chosen.process]()
+    network = UNet.of(where, chosen, lambda width: ViewEmbedding(width, chosen.words))
+    process = process_named(chosen.process)
     return ViewDenoiser(network, process, where, prediction=chosen.prediction, sigma_data=SIGMA_DATA)
 
 

@@ -6,8 +6,8 @@ from pydantic import Field, field_validator, model_validator
 
 from limbeck.options import Options
 from limbeck_3d.data.words import words_of
+from limbeck_diffusion.networks.options import UNetOptions, Width
 
-Width = Annotated[int, Field(ge=8, multiple_of=8)]
 Degrees = Annotated[float, Field(ge=-180, le=180)]
 Distance = Annotated[float, Field(gt=1, le=100)]
 
@@ -61,34 +61,21 @@ class PromptOptions(CameraOptions):
         return value
 
 
-class ViewsGeneratorOptions(Options):
+class ViewsGeneratorOptions(UNetOptions):
     """A U-Net for views, conditioned on a prompt, a camera and the colour of the background."""
 
     size: Literal[16, 32, 64] = Field(32, description="pixels per side")
     channels: tuple[Width, ...] = Field((48, 96, 128), min_length=1, description="width of every level, finest first")
-    blocks: int = Field(1, ge=1, description="residual blocks per level")
     patch: Literal[1, 2, 4] = Field(2, description="side of the patches that the first layer folds into channels")
     attention: tuple[int, ...] = Field((1, 2), description="levels that attend over all positions; 0 is the finest")
     embedding: int = Field(160, ge=8, description="width of the embedding of time and conditions")
     words: int = Field(48, ge=4, description="width of a word")
-    dropout: float = Field(0.0, ge=0, lt=1, description="in every block, while training")
     process: Literal["rectified_flow", "vp_cosine"] = Field("rectified_flow", description="how data is corrupted")
     prediction: Literal["velocity", "v", "eps", "x0"] = Field("velocity", description="what the network predicts")
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        stride = self.patch * 2 ** (len(self.channels) - 1)
-        if self.size % stride:
-            raise ValueError(
-                f"{self.size} pixels cannot be divided by {stride} (patch {self.patch}, {len(self.channels)} levels): "
-                "use fewer channels or a smaller patch"
-            )
-        if bad := [level for level in self.attention if not 0 <= level < len(self.channels)]:
-            raise ValueError(
-                f"attention levels {bad} do not exist: {len(self.channels)} channels make levels 0 to "
-                f"{len(self.channels) - 1}"
-            )
-        return self
+    @property
+    def side(self) -> int:
+        return self.size
 
 
 class ViewsTeacherOptions(Options):

@@ -17,10 +17,10 @@ from limbeck.conditions import Conditions
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Prediction, Predictor, Teacher
 from limbeck.networks.scenes import Cameras
-from limbeck.process.gaussian import GaussianProcess
+from limbeck.process.gaussian import GaussianProcess, process_named
 from limbeck_3d.data import captions, solids
 from limbeck_3d.data.views import space
-from limbeck_3d.networks.view_unet import PROCESSES, SIGMA_DATA, ViewEmbedding
+from limbeck_3d.networks.view_unet import SIGMA_DATA, ViewEmbedding
 from limbeck_3d.options.oracle import OracleOptions
 from limbeck_3d.rendering.rasterise import Surface, over, rasterise
 from limbeck_diffusion.networks.unet import UNet
@@ -43,7 +43,7 @@ class OracleViews(Teacher):
     def __init__(self, **options: Any):
         super().__init__()
         self.options = OracleOptions(**options)
-        self.process, self.space = PROCESSES[self.options.process](), space(self.options.size)
+        self.process, self.space = process_named(self.options.process), space(self.options.size)
         self.std = self.options.std
         self._surfaces: dict[tuple[int, ...], Surface] = {}
         self._file = _from_file(self.options.mesh) if self.options.mesh else None

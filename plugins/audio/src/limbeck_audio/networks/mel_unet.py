@@ -19,7 +19,7 @@ from limbeck_audio.networks import word_means
 from limbeck_audio.options.models import MelGeneratorOptions, SpokenDigitsTeacherOptions
 from limbeck_audio.signal.mel import SPACE
 from limbeck_diffusion.networks.prior_mean import PriorMeanDenoiser
-from limbeck_diffusion.networks.unet import ClassEmbedding, UNet
+from limbeck_diffusion.networks.unet import ClassEmbedding, UNet, unet_denoiser
 
 SIGMA_DATA = 0.5  # standard deviation of the scaled log-mel values
 LOG_SIGMA = (-1.6, 1.1)  # log(sigma) / 4 of the levels 0.0017 and 81: all that training and samplers visit
@@ -36,27 +36,18 @@ class LevelUNet(UNet):
 def mel_generator(**options: Any) -> Denoiser:
     """A fresh denoiser of mel spectrograms under the label of a word. The label after the last word means "no word"."""
     chosen = MelGeneratorOptions(**options)
-    network = (LevelUNet if chosen.prediction == "edm" else UNet)(
-        SPACE,
-        channels=chosen.channels,
-        blocks=chosen.blocks,
-        patch=chosen.patch,
-        attention=chosen.attention,
-        embedding=chosen.embedding,
-        dropout=chosen.dropout,
-        condition=partial(ClassEmbedding, chosen.words),
-        two_times=chosen.two_times,
-    )
-    process = process_named(chosen.process, shift=chosen.shift, sigma_data=SIGMA_DATA)
-    adapted = {
-        "prediction": chosen.prediction,
-        "sigma_data": SIGMA_DATA,
-        "null": chosen.words,
-        "two_times": chosen.two_times,
-    }
+    adapter: Any = Denoiser
     if chosen.prior_mean:
-        return PriorMeanDenoiser(network, process, SPACE, means=word_means.bundled().clone(), **adapted)
-    return Denoiser(network, process, SPACE, **adapted)
+        adapter = partial(PriorMeanDenoiser, means=word_means.bundled().clone())
+    return unet_denoiser(
+        SPACE,
+        chosen,
+        partial(ClassEmbedding, chosen.words),
+        sigma_data=SIGMA_DATA,
+        null=chosen.words,
+        network=LevelUNet if chosen.prediction == "edm" else UNet,
+        adapter=adapter,
+    )
 
 
 def spoken_digits_teacher(**options: Any) -> Denoiser:

@@ -1,19 +1,22 @@
 """A U-Net for images from 8 to 64 pixels, under any condition.
 
 Letters: B batch, C channels, H W height and width, D width of the embedding, N tokens. The network sees an input of
-about unit variance and a time in a range of about one, as `limbeck.Denoiser` prepares them, and answers what that
-adapter's `prediction` says.
+about unit variance and a time in a range of about one, as `limbeck.Denoiser` prepares them, and returns what that
+adapter's `prediction` names.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from limbeck.interfaces import Space
+from limbeck.networks.denoiser import Denoiser
+from limbeck.process.gaussian import process_named
+from limbeck_diffusion.networks.options import UNetDenoiserOptions, UNetOptions
 
 
 class TimeFeatures(nn.Module):
@@ -178,6 +181,28 @@ class UNet(nn.Module):
         nn.init.zeros_(self.unfold.weight)
         nn.init.zeros_(self.unfold.bias)
 
+    @classmethod
+    def of(
+        cls,
+        space: Space,
+        options: UNetOptions,
+        condition: Callable[[int], nn.Module] | None = None,
+        *,
+        two_times: bool = False,
+    ) -> Self:
+        """The network that options describe."""
+        return cls(
+            space,
+            channels=options.channels,
+            blocks=options.blocks,
+            patch=options.patch,
+            attention=options.attention,
+            condition=condition,
+            embedding=options.embedding,
+            dropout=options.dropout,
+            two_times=two_times,
+        )
+
     def embed(self, time: Tensor, cond: Any, s: Tensor | None) -> Tensor:
         """(B, D), already through SiLU."""
         out = self.embed_time(self.time(time))
@@ -216,3 +241,35 @@ class UNet(nn.Module):
 def _groups(channels: int) -> int:
     """Groups of at least 8 channels, 8 groups at most."""
     return math.gcd(min(8, max(1, channels // 8)), channels)
+
+
+# --- denoisers -------------------------------------------------------------------------------------------------------
+
+
+def unet_denoiser(
+    space: Space,
+    options: UNetDenoiserOptions,
+    condition: Callable[[int], nn.Module] | None = None,
+    *,
+    sigma_data: float,
+    null: int | Tensor | None = None,
+    network: type[UNet] = UNet,
+    adapter: Callable[..., Denoiser] = Denoiser,
+) -> Denoiser:
+    """A fresh denoiser as options describe it.
+
+    Args:
+        space, condition: see `UNet`.
+        sigma_data: standard deviation of the data.
+        null: label or tensor that means "no condition", see `limbeck.Denoiser`.
+        network, adapter: classes to take instead (`partial(PriorMeanDenoiser, means=...)`).
+    """
+    return adapter(
+        network.of(space, options, condition, two_times=options.two_times),
+        process_named(options.process, shift=options.shift, sigma_data=sigma_data),
+        space,
+        prediction=options.prediction,
+        sigma_data=sigma_data,
+        null=null,
+        two_times=options.two_times,
+    )

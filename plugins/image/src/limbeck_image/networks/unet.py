@@ -6,9 +6,8 @@ from typing import Any
 
 from limbeck.export import teacher_files
 from limbeck.networks.denoiser import Denoiser
-from limbeck.process.gaussian import process_named
 from limbeck_diffusion.data.digits import CLASSES
-from limbeck_diffusion.networks.unet import ClassEmbedding, UNet
+from limbeck_diffusion.networks.unet import ClassEmbedding, unet_denoiser
 from limbeck_image.data.digits import SPACE
 from limbeck_image.options.digits import DigitsGeneratorOptions, DigitsTeacherOptions
 
@@ -19,26 +18,7 @@ BUNDLED = "digits_teacher.safetensors"
 def digits_generator(**options: Any) -> Denoiser:
     """A fresh class-conditional denoiser of digits. Label 10 means "no label"."""
     chosen = DigitsGeneratorOptions(**options)
-    network = UNet(
-        SPACE,
-        channels=chosen.channels,
-        blocks=chosen.blocks,
-        patch=chosen.patch,
-        attention=chosen.attention,
-        embedding=chosen.embedding,
-        dropout=chosen.dropout,
-        condition=partial(ClassEmbedding, CLASSES),
-        two_times=chosen.two_times,
-    )
-    return Denoiser(
-        network,
-        process_named(chosen.process, shift=chosen.shift, sigma_data=SIGMA_DATA),
-        SPACE,
-        prediction=chosen.prediction,
-        sigma_data=SIGMA_DATA,
-        null=CLASSES,
-        two_times=chosen.two_times,
-    )
+    return unet_denoiser(SPACE, chosen, partial(ClassEmbedding, CLASSES), sigma_data=SIGMA_DATA, null=CLASSES)
 
 
 def digits_teacher(**options: Any) -> Denoiser:
