@@ -12,7 +12,8 @@ from limbeck.evaluation.measure import compare, evaluate_student, fewest_evaluat
 from limbeck.interfaces import Batch, Data, Metric, ModelMetric, Prediction, Predictor, Sample, Sampler, Space
 from limbeck.networks.guidance import Guided
 from limbeck.pictures.views import grid_columns
-from limbeck.process.gaussian import RectifiedFlow, time_grid
+from limbeck.process.gaussian import RectifiedFlow
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.sampling.samples import OneCall, Samples, balanced_conditions, generate, grid_conditions
 

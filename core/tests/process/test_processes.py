@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from limbeck.process.gaussian import EDM, KINDS, VP, RectifiedFlow, TrigFlow, VPCosine, align, process_named, time_grid
+from limbeck.process.gaussian import EDM, KINDS, VP, RectifiedFlow, TrigFlow, VPCosine, align, process_named
+from limbeck.process.grids import time_grid
 
 PROCESSES = [
     RectifiedFlow(), RectifiedFlow(shift=3.0), VP(), VP(beta_min=0.05, beta_max=12.0), VPCosine(), EDM(),

@@ -9,7 +9,8 @@ import torch
 from limbeck.interfaces import Space
 from limbeck.networks.cache import Cache
 from limbeck.networks.denoiser import Denoiser
-from limbeck.process.gaussian import EDM, RectifiedFlow, time_grid
+from limbeck.process.gaussian import EDM, RectifiedFlow
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.sampling.chunks import chunk_stream, chunked_rollout, write_chunk
 from limbeck.sampling.rollouts import Plan
@@ -264,7 +265,7 @@ def test_streaming_the_exact_causal_denoiser_gives_the_sequence_up_to_the_error_
     frames, rho, std, steps = 4, 0.8, 1.3, 6
     exact = AR1(process, (frames, 1), correlation=rho, std=std, causal=True, chunk=1).freeze()
     noise = process.prior_std * torch.eye(frames, dtype=torch.float64)[:, :, None]
-    times = time_grid(process, steps, "karras" if isinstance(process, EDM) else "uniform")
+    times = time_grid(process, steps, process.spacing)
     plan = Plan(tuple(times[:-1].tolist()), transition="ddim")
     value = chunked_rollout(exact, None, plan=plan, rng=rng(), noise=noise, grad="none", window=window).value[:, :, 0]
 

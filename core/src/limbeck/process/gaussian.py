@@ -15,7 +15,7 @@ from eps or score at alpha_t = 0 (returned as nan: pure noise says nothing about
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -23,6 +23,8 @@ from torch import Tensor
 
 Kind = Literal["x0", "eps", "v", "velocity", "score"]
 KINDS: tuple[Kind, ...] = ("x0", "eps", "v", "velocity", "score")
+Spacing = Literal["uniform", "log_snr", "karras"]
+Chart = Literal["native", "angle"]
 
 
 class Coefficients(NamedTuple):
@@ -57,6 +59,34 @@ class GaussianProcess(ABC):
     @abstractmethod
     def time(self, sigma_edm: Tensor) -> Tensor:
         """The time at which sigma_t / alpha_t equals `sigma_edm`; the inverse of `sigma_edm`."""
+
+    # --- what a process prefers: solvers, grids and distributions of t ask these, never for its class ---
+
+    @property
+    def spacing(self) -> Spacing:
+        """How `limbeck.process.grids.time_grid` spaces times for this process where nobody chooses."""
+        return "uniform"
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """Lowest and highest noise level sigma_t / alpha_t of grids in that level (`log_snr`, `karras`); (0.002, 80) as
+        in Karras et al. 2022, Tab. 1."""
+        return 0.002, 80.0
+
+    @property
+    def native_chart(self) -> Chart:
+        """The coordinates in which solvers of the ODE go straight: `native`, x against t with slope velocity; `angle`,
+        x / sqrt(alpha_t^2 + sigma_t^2) against atan(sigma_t / alpha_t), for velocities that are infinite at t = 0."""
+        return "native"
+
+    def shifted(self, share: Tensor) -> Tensor:
+        """Shares t / t_max in [0, 1] of uniform grids and of distributions of t, moved towards noise or data by a
+        monotone map that keeps 0 and 1. Any shape; the identity by default."""
+        return share
+
+    def with_shift(self, shift: float) -> "GaussianProcess":
+        """The same path with another `shift`, which `shifted` follows. ValueError for a process without one."""
+        raise ValueError(f"shift spaces the times of a rectified flow, and this is {self}. Give times instead")
 
     # --- derived quantities ---
 
@@ -162,7 +192,8 @@ class GaussianProcess(ABC):
 
 @dataclass(frozen=True)
 class RectifiedFlow(GaussianProcess):
-    """alpha_t = 1 - t, sigma_t = t. `shift` s warps grids and time laws, t' = s t / (1 + (s - 1) t), not the path."""
+    """alpha_t = 1 - t, sigma_t = t. `shift` s warps grids and distributions of t, t' = s t / (1 + (s - 1) t), not the
+    path; Esser et al. 2024 (SD3), Eq. 23."""
 
     shift: float = 1.0
 
@@ -176,8 +207,11 @@ class RectifiedFlow(GaussianProcess):
         # sigma / (1 + sigma), written so that sigma = inf gives 1
         return 1 - 1 / (1 + sigma_edm)
 
-    def shifted(self, t: Tensor) -> Tensor:
-        return self.shift * t / (1 + (self.shift - 1) * t)
+    def shifted(self, share: Tensor) -> Tensor:
+        return self.shift * share / (1 + (self.shift - 1) * share)
+
+    def with_shift(self, shift: float) -> "RectifiedFlow":
+        return replace(self, shift=shift)
 
 
 @dataclass(frozen=True)
@@ -188,6 +222,7 @@ class VP(GaussianProcess):
     beta_max: float = 20.0
 
     t_max = 1.0
+    native_chart = "angle"
 
     def _half_integral(self, t: Tensor) -> Tensor:
         """-log alpha_t = 1/2 int_0^t beta."""
@@ -230,9 +265,15 @@ class EDM(GaussianProcess):
     sigma_min: float = 0.002
     sigma_max: float = 80.0
 
+    spacing = "karras"
+
     @property
     def t_max(self) -> float:
         return self.sigma_max
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        return self.sigma_min, self.sigma_max
 
     def coefficients(self, t: Tensor) -> Coefficients:
         one, zero = torch.ones_like(t), torch.zeros_like(t)
@@ -276,52 +317,3 @@ def process_named(name: ProcessName, *, shift: float = 1.0, sigma_data: float = 
         case "vp_cosine":
             return VPCosine()
     raise ValueError(f"unknown process {name!r}; allowed: {', '.join(get_args(ProcessName))}")
-
-
-# --- grids -----------------------------------------------------------------------------------------------------------
-
-Spacing = Literal["uniform", "log_snr", "karras"]
-
-
-def time_grid(
-    process: GaussianProcess,
-    steps: int,
-    spacing: Spacing = "uniform",
-    *,
-    t_max: float | None = None,
-    t_min: float = 0.0,
-    rho: float = 7.0,
-    sigma_range: tuple[float, float] = (0.002, 80.0),
-) -> Tensor:
-    """Times t_max = t_0 > t_1 > ... > t_steps = t_min, (steps + 1,), float64.
-
-    uniform: equally spaced in t (shifted when the process says so); log_snr: equally spaced in log SNR between the
-    noise levels of `sigma_range`; karras: Karras et al. 2022, Eq. 5, with exponent `rho`. The last two end with t_min
-    itself.
-    """
-    if steps < 1:
-        raise ValueError(f"a grid needs at least one step; got {steps}")
-    start = process.t_max if t_max is None else t_max
-    if spacing == "uniform":
-        t = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64)
-        if isinstance(process, RectifiedFlow):
-            t = process.shifted(t)
-        return t_min + (start - t_min) * t
-    low, high = sigma_range
-    ends = process.sigma_edm(torch.tensor([start, t_min], dtype=torch.float64))
-    high = min(high, float(ends[0]))  # no time beyond t_max: VP with a small beta_max never reaches sigma 80
-    if not float(ends[1]) < low < high:
-        raise ValueError(
-            f"sigma_range must lie between the noise levels of t_min and t_max, {float(ends[1]):.4g} and "
-            f"{float(ends[0]):.4g}; got {sigma_range}"
-        )
-    ramp = torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
-    if spacing == "log_snr":
-        sigma = torch.exp(math.log(high) + ramp * (math.log(low) - math.log(high)))
-    elif spacing == "karras":
-        sigma = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
-    else:
-        raise ValueError(f"unknown spacing {spacing!r}; allowed: uniform, log_snr, karras")
-    t = process.time(sigma)
-    t[0] = start
-    return torch.cat([t, t.new_tensor([t_min])])

@@ -17,6 +17,7 @@ from limbeck.interfaces import Batch, Sample, Space, Teacher, unwrap
 from limbeck.networks.scenes import Scene
 from limbeck.process.categorical import CategoricalProcess, draw
 from limbeck.process.gaussian import GaussianProcess
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 
 Grad = Literal["last", "all", "none"]
@@ -43,9 +44,7 @@ class Plan:
 
     @staticmethod
     def uniform(process: GaussianProcess, steps: int, **options) -> "Plan":
-        """`steps` calls at t_max * (1, (n-1)/n, ..., 1/n), shifted when the process says so."""
-        from limbeck.process.gaussian import time_grid
-
+        """`steps` calls at t_max * (1, (n-1)/n, ..., 1/n), then `shifted` by the process."""
         return Plan(tuple(float(t) for t in time_grid(process, steps)[:-1]), **options)
 
 

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from strange_process import Bell
 
-from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow, VPCosine, time_grid
+from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws
 from limbeck_diffusion.formulas.times import (
@@ -17,7 +19,7 @@ from limbeck_diffusion.formulas.times import (
     uniform_time,
 )
 
-PROCESSES = [RectifiedFlow(), VP(), VPCosine(), EDM(), TrigFlow(0.5)]
+PROCESSES = [RectifiedFlow(), VP(), VPCosine(), EDM(), TrigFlow(0.5), Bell()]
 each_process = pytest.mark.parametrize("process", PROCESSES, ids=lambda p: type(p).__name__)
 
 
@@ -25,7 +27,8 @@ each_process = pytest.mark.parametrize("process", PROCESSES, ids=lambda p: type(
 def test_uniform_time_fills_its_range_of_t_max(process):
     u = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
     t = uniform_time(process, FixedDraws({"t": u}), 3, (0.1, 0.5))
-    torch.testing.assert_close(t, process.t_max * torch.tensor([0.1, 0.2, 0.5], dtype=torch.float64))
+    share = process.shifted(torch.tensor([0.1, 0.2, 0.5], dtype=torch.float64))
+    torch.testing.assert_close(t, process.t_max * share)
 
 
 def test_the_shift_of_a_rectified_flow_warps_uniform_and_logit_normal_times():
@@ -35,6 +38,13 @@ def test_the_shift_of_a_rectified_flow_warps_uniform_and_logit_normal_times():
     assert uniform_time(process, FixedDraws({"t": half}), 1).item() == 0.75
     assert logit_normal_time(process, FixedDraws({"t": torch.zeros(1)}), 1).item() == 0.75
     assert log_normal_time(process, FixedDraws({"t": torch.zeros(1)}), 1, mean=0.0).item() == 0.5
+
+
+def test_the_map_of_a_strangers_process_warps_them_as_well():
+    # 3 sin(pi / 2 * u) at u = 1 / 3 and 1 / 2
+    third, normal = torch.tensor([1 / 3]).double(), torch.zeros(1).double()
+    assert uniform_time(Bell(), FixedDraws({"t": third}), 1).item() == pytest.approx(1.5)
+    assert logit_normal_time(Bell(), FixedDraws({"t": normal}), 1).item() == pytest.approx(3 / math.sqrt(2))
 
 
 def test_logit_normal_time_has_normal_logits():

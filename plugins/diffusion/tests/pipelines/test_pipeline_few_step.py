@@ -9,7 +9,8 @@ from torch import nn
 
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Prediction, Predictor, Space
-from limbeck.process.gaussian import RectifiedFlow, VPCosine, time_grid
+from limbeck.process.gaussian import RectifiedFlow, VPCosine
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck_diffusion.pipelines.few_step import Walk, few_step, walk_of
 from limbeck_diffusion.pipelines.schedule import Schedule, VPTable, schedule_of

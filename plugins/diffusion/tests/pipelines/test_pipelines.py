@@ -14,7 +14,7 @@ from limbeck.conditions import Conditions
 from limbeck.errors import LimbeckError
 from limbeck.networks.guidance import Guided
 from limbeck.plugins.registry import registry
-from limbeck.process.gaussian import time_grid
+from limbeck.process.grids import time_grid
 from limbeck.testing.conformance import GeneratorConformance, TeacherConformance
 from limbeck_diffusion.networks.discriminator import FeatureHead
 from limbeck_diffusion.objectives.matching.score_difference import Critic

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from strange_process import Bell
 
 from limbeck.networks.guidance import Guided
 from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
@@ -22,7 +23,7 @@ from limbeck_diffusion.samplers.gaussian import (
     x0_predictor,
 )
 
-PROCESSES = [RectifiedFlow(), RectifiedFlow(shift=3.0), VP(), VPCosine(), EDM(), TrigFlow(), TrigFlow(0.5)]
+PROCESSES = [RectifiedFlow(), RectifiedFlow(shift=3.0), VP(), VPCosine(), EDM(), TrigFlow(), TrigFlow(0.5), Bell()]
 # a spacing that is regular near both ends of each process, so that the asymptotic order is already visible at 40 steps
 SPACING = {VP: "karras", EDM: "karras"}
 SAMPLERS = [(Euler, {}, 1), (DDIM, {}, 1), (Heun, {}, 2), (DPMSolverPP2M, {}, 2), (EDMStochastic, {"s_churn": 0.0}, 2)]

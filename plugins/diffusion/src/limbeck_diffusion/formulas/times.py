@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from limbeck.process.gaussian import GaussianProcess, RectifiedFlow
+from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
 
 Count = int | tuple[int, ...]
@@ -30,16 +30,12 @@ def _shape(count: Count) -> tuple[int, ...]:
     return count if isinstance(count, tuple) else (count,)
 
 
-def _shifted(process: GaussianProcess, t: Tensor) -> Tensor:
-    return process.shifted(t) if isinstance(process, RectifiedFlow) else t
-
-
 def uniform_time(
     process: GaussianProcess, rng: Rng, count: Count, t_range: tuple[float, float] = (0.0, 1.0), purpose: str = "t"
 ) -> Tensor:
     """t / t_max uniform on `t_range`, then shifted; (B,). Draws uniform `purpose`."""
     low, high = t_range
-    return process.t_max * _shifted(process, low + (high - low) * rng.uniform(purpose, _shape(count)))
+    return process.t_max * process.shifted(low + (high - low) * rng.uniform(purpose, _shape(count)))
 
 
 def logit_normal_time(
@@ -55,7 +51,7 @@ def logit_normal_time(
     Draws normal `purpose`."""
     low, high = t_range
     u = torch.sigmoid(mean + std * rng.normal(purpose, _shape(count)))
-    return process.t_max * _shifted(process, low + (high - low) * u)
+    return process.t_max * process.shifted(low + (high - low) * u)
 
 
 def log_normal_time(

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from limbeck.interfaces import Sample, Sampler, Teacher, unwrap
-from limbeck.process.gaussian import EDM, VP, GaussianProcess, align, time_grid
+from limbeck.process.gaussian import GaussianProcess, align
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.sampling.rollouts import Plan, prior_noise, rollout
 from limbeck_diffusion.options.base import (
@@ -88,8 +89,8 @@ CHARTS = {"native": native, "angle": angle}
 
 
 def chart_of(process: GaussianProcess, name: str | None) -> Callable[[GaussianProcess, Tensor], Chart]:
-    """The chart of that name; by default the native one, except on VP, whose velocity is infinite at t = 0."""
-    return CHARTS[name or ("angle" if isinstance(process, VP) else "native")]
+    """The chart of that name; by default the one that the process prefers."""
+    return CHARTS[name or process.native_chart]
 
 
 def _slope(process: GaussianProcess, at: Chart, t: Tensor, x: Tensor, x0_hat: Tensor) -> Tensor:
@@ -143,7 +144,7 @@ class GridSampler(Sampler):
     def grid(self, process: GaussianProcess, steps: int) -> Tensor:
         """Times t_max = t_0 > ... > t_steps = 0, (steps + 1,), float64."""
         o = self.options
-        spacing = o.spacing or ("karras" if isinstance(process, EDM) else "uniform")
+        spacing = o.spacing or process.spacing
         return time_grid(process, steps, spacing, rho=o.rho, sigma_range=(o.sigma_min, _largest_sigma(process, o)))
 
     @abstractmethod
@@ -183,7 +184,7 @@ def _largest_sigma(process: GaussianProcess, options: GridOptions) -> float:
     if options.sigma_max is not None:
         return options.sigma_max
     first = float(process.sigma_edm(torch.tensor(process.t_max, dtype=torch.float64)))
-    return first if first <= LARGEST_SIGMA else 80.0
+    return first if first <= LARGEST_SIGMA else process.sigma_range[1]
 
 
 def draw_noise(predictor: Teacher, cond: Any, batch_size: int | None, rng: Rng) -> Tensor:

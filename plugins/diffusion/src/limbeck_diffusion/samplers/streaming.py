@@ -5,14 +5,14 @@ Letters: B batch, F frames, S steps, K chunks.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from limbeck.interfaces import Predictor, Sample, Sampler, Teacher, unwrap
-from limbeck.process.gaussian import EDM, GaussianProcess, RectifiedFlow, align, time_grid
+from limbeck.process.gaussian import GaussianProcess, align
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.sampling.chunks import chunk_size, chunk_stream, chunked_rollout
 from limbeck.sampling.rollouts import Plan
@@ -29,9 +29,7 @@ def chunk_plan(options: Any, process: GaussianProcess, steps: int, **plan: Any) 
             raise ValueError(f"times starts at {options.times[0]:g}, above t_max={process.t_max:g} of {process}")
         return Plan(tuple(options.times), **plan)
     if options.shift is not None:
-        if not isinstance(process, RectifiedFlow):
-            raise ValueError(f"shift spaces the times of a rectified flow, and this is {process}. Give times instead")
-        process = replace(process, shift=options.shift)
+        process = process.with_shift(options.shift)
     return Plan.uniform(process, steps, **plan)
 
 
@@ -145,7 +143,7 @@ class DiffusionForcingSampler(Sampler):
         size = chunk_size(spec, x.shape[1], self.options.chunk)
         self._chunks = x.shape[1] // size
         levels = schedule(steps, self._chunks, self._lag(steps)).repeat_interleave(size, 1)  # (rows, F)
-        grid = time_grid(process, steps, "karras" if isinstance(process, EDM) else "uniform").flip(0)  # level -> time
+        grid = time_grid(process, steps, process.spacing).flip(0)  # level -> time
         shown = torch.promote_types(x.dtype, torch.float32)
         for m in range(len(levels) - 1):
             t, s = (grid[levels[row]].to(x.device).expand(len(x), -1) for row in (m, m + 1))

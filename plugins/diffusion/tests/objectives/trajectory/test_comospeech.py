@@ -8,7 +8,8 @@ import torch
 
 from limbeck.interfaces import Batch, Phase, Space
 from limbeck.networks.denoiser import Denoiser
-from limbeck.process.gaussian import EDM, RectifiedFlow, TrigFlow, VPCosine, time_grid
+from limbeck.process.gaussian import EDM, RectifiedFlow, TrigFlow, VPCosine
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianTeacher, TinyNetwork, gauss_hermite_batch
 from limbeck_diffusion.formulas.distances import event_mean, l2, pseudo_huber, pseudo_huber_elements

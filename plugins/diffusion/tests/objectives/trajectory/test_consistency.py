@@ -9,7 +9,8 @@ from torch import nn
 from limbeck.interfaces import Batch, Phase, Space
 from limbeck.networks.denoiser import Denoiser
 from limbeck.networks.guidance import Guided
-from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow, VPCosine, time_grid
+from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianMixtureTeacher, GaussianTeacher, TinyNetwork
 from limbeck_diffusion.formulas.distances import distance, l2, pseudo_huber, pseudo_huber_elements

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from limbeck.interfaces import Batch, Teacher
 from limbeck.process.categorical import CategoricalProcess, MaskedProcess
-from limbeck.process.gaussian import EDM, GaussianProcess, align, time_grid
+from limbeck.process.gaussian import GaussianProcess, align
+from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.sampling.chunks import chunk_size
 from limbeck_diffusion.formulas.distances import distance, l2
@@ -134,8 +135,8 @@ class GaussianKernel:
     def __init__(self, process: GaussianProcess, teacher: Teacher | None, options: ConsistencyOptions):
         o = options
         self.process, self.teacher, self.options = process, teacher, o
-        spacing = o.spacing or ("karras" if isinstance(process, EDM) else "uniform")
-        self.grid = time_grid(process, o.nodes, spacing, sigma_range=_sigma_range(process))
+        spacing = o.spacing or process.spacing
+        self.grid = time_grid(process, o.nodes, spacing, sigma_range=process.sigma_range)
         if o.boundary == "sigma_min":
             if spacing == "uniform":
                 raise ValueError(
@@ -301,10 +302,6 @@ _BOUNDARY = (
     "consistency needs a generator with the boundary f(x, 0) = x, and this one does not have it: {}. "
     "Use a Denoiser with prediction 'velocity', 'v' or 'edm', which have it for any weights."
 )
-
-
-def _sigma_range(process: GaussianProcess) -> tuple[float, float]:
-    return (process.sigma_min, process.sigma_max) if isinstance(process, EDM) else (0.002, 80.0)
 
 
 def cuda_of(device: torch.device) -> list[torch.device]:
