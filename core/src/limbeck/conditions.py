@@ -74,6 +74,15 @@ def cat(*conds: Any) -> Any:
     return [value for cond in conds for value in cond]
 
 
+def count(cond: Any, batch_size: int | None = None, noise: Tensor | None = None) -> int:
+    """How many samples are to be made, B: `batch_size`, or as many as there are rows of noise or conditions."""
+    if batch_size is not None:
+        return batch_size
+    if noise is None and cond is None:
+        raise ValueError("how many samples? An unconditional model needs batch_size= or noise=, others have cond")
+    return len(cond if noise is None else noise)
+
+
 def rows(cond: Any, index: slice | Tensor) -> Any:
     """Some rows: a slice, or integers (n,)."""
     if cond is None:
@@ -92,4 +101,4 @@ def where(chosen: Tensor, cond: Any, other: Any) -> Any:
     return [a if c else b for c, a, b in zip(chosen.tolist(), cond, other, strict=True)]
 
 
-__all__ = ["Conditions", "cat", "rows", "to", "where"]
+__all__ = ["Conditions", "cat", "count", "rows", "to", "where"]

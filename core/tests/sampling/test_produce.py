@@ -11,7 +11,7 @@ from limbeck.interfaces import Codec, Prediction, Predictor, Space
 from limbeck.networks.guidance import Guided, both
 from limbeck.networks.scenes import Render, Scene
 from limbeck.process.categorical import MaskedProcess, UniformProcess
-from limbeck.sampling.rollouts import Plan, prior_noise, produce, rollout
+from limbeck.sampling.rollouts import Plan, produce, rollout
 from limbeck.testing import GaussianGenerator, GaussianTeacher
 
 
@@ -80,7 +80,7 @@ def test_a_render_that_is_no_sample_of_the_teachers_space_is_refused():
 @pytest.mark.parametrize("process", [MaskedProcess(4), UniformProcess(4)], ids=["masked", "uniform"])
 def test_tokens_come_from_one_call_and_follow_their_logits(process):
     generator = Words(process)
-    noise = prior_noise(process, (4000, 3), limbeck.rng(0))
+    noise = process.prior_sample((4000, 3), limbeck.rng(0))
     assert noise.dtype == torch.int64
     sample = produce(generator, Batch(noise=noise), plan=None, rng=limbeck.rng(0), random_tokens=0.4)
     assert sample.at.shape == (4000, 3, 4) and sample.at.requires_grad and sample.evaluations == 1

@@ -8,7 +8,7 @@ from limbeck.interfaces import Prediction, Space
 from limbeck.networks.denoiser import Denoiser
 from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
-from limbeck.sampling.rollouts import Plan, prior_noise, rollout
+from limbeck.sampling.rollouts import Plan, rollout
 from limbeck.testing import FixedDraws, GaussianGenerator, GaussianPredictor, GaussianTeacher, TinyNetwork
 
 
@@ -145,8 +145,8 @@ def test_uniform_plans_are_even_and_shifted():
     assert Plan.uniform(EDM(sigma_max=8.0), 2, transition="ddim") == Plan((8.0, 4.0), "ddim")
 
 
-def test_prior_noise_is_as_wide_as_the_process_says():
-    noise = prior_noise(EDM(), (4000, 2), limbeck.rng(0))
+def test_the_prior_is_as_wide_as_the_process():
+    noise = EDM().prior_sample((4000, 2), limbeck.rng(0))
     assert float(noise.std()) == pytest.approx(80, rel=0.03)
     assert torch.equal(noise, 80 * limbeck.rng(0).normal("noise", (4000, 2)))
 

@@ -4,18 +4,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
+from limbeck import conditions
 from limbeck.interfaces.data import Data
-from limbeck.interfaces.networks import Teacher
+from limbeck.interfaces.networks import Teacher, unwrap
 from limbeck.interfaces.values import Sample
 from limbeck.randomness import Rng
 
 
-class Sampler(ABC):
-    """Walks a predictor from noise to data."""
+class Sampler:
+    """Leads from noise to data with a predictor.
 
-    @abstractmethod
+    A subclass implements `walk`. Drawing the noise and switching gradients off stands here, once. A sampler that starts
+    from something else than noise of a process (a prompt, cameras) overrides `__call__` instead.
+    """
+
     def __call__(
         self,
         predictor: Teacher,
@@ -26,7 +31,33 @@ class Sampler(ABC):
         batch_size: int | None = None,
         noise: Tensor | None = None,
     ) -> Sample:
-        """`noise` (B, *event) is x at t_max (already prior_std * normal); drawn as "noise" when None. No gradients."""
+        """Samples for conditions. No gradients.
+
+        Args:
+            predictor: a teacher or student with a process, possibly wrapped for DDP.
+            cond: conditions of B rows, or None (then pass batch_size or noise).
+            noise: x at t_max, (B, *event), as `process.prior_sample` draws it; None: drawn as "noise".
+        """
+        with torch.no_grad():
+            x = self.start(predictor, cond, batch_size, rng) if noise is None else noise
+            return self.walk(predictor, cond, x, steps=steps, rng=rng)
+
+    def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
+        """From x at t_max, (B, *event), to a sample in `steps` steps; called without gradients. What it draws on the
+        way has names of its own in `rng`."""
+        raise NotImplementedError(f"{type(self).__name__} is a Sampler: implement walk, or __call__ as a whole")
+
+    def start(self, predictor: Teacher, cond: Any, batch_size: int | None, rng: Rng) -> Tensor:
+        """x at t_max by the draw "noise", (B, *event): as many rows as `batch_size`, or as there are conditions."""
+        spec = unwrap(predictor)
+        process = getattr(spec, "process", None)
+        if process is None:
+            raise TypeError(
+                f"sampler {type(self).__name__} starts from the noise of a process, and {type(spec).__name__} has "
+                "none. Sample a language model with autoregressive, a scene with orbit"
+            )
+        rows = conditions.count(cond, batch_size)
+        return process.prior_sample((rows, *spec.space.event), rng)
 
     def evaluations(self, steps: int) -> int:
         """Network evaluations per sample at `steps` steps (a guided teacher doubles them)."""

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from limbeck.process.gaussian import GaussianProcess
 
     Process: TypeAlias = GaussianProcess | CategoricalProcess
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Teacher(nn.Module, ABC):
@@ -107,7 +110,7 @@ class Predictor(Teacher, Generator):
         )
 
 
-def unwrap(module: nn.Module) -> nn.Module:
+def unwrap(module: Network) -> Network:
     """The module inside a DistributedDataParallel wrapper (its attributes: process, space), or the module itself, which
     may be spread over processes: use `limbeck.networks.sharding.whole` around calls of methods other than forward."""
     return module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module

@@ -15,11 +15,14 @@ from eps or score at alpha_t = 0 (returned as nan: pure noise says nothing about
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+
+from limbeck.randomness import Rng
 
 Kind = Literal["x0", "eps", "v", "velocity", "score"]
 KINDS: tuple[Kind, ...] = ("x0", "eps", "v", "velocity", "score")
@@ -109,10 +112,14 @@ class GaussianProcess(ABC):
 
     @property
     def prior_std(self) -> float:
-        """Standard deviation of the noise at t_max; samplers start from prior_std * normal."""
+        """Standard deviation of the noise at t_max; samplers start from `prior_sample`."""
         return float(self.coefficients(torch.tensor(self.t_max, dtype=torch.float64)).sigma_t)
 
     # --- corrupting ---
+
+    def prior_sample(self, shape: Sequence[int], rng: Rng, purpose: str = "noise") -> Tensor:
+        """x at t_max, (B, *event): prior_std times normal `purpose`."""
+        return self.prior_std * rng.normal(purpose, shape)
 
     def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t = alpha_t x0 + sigma_t eps. x0, eps (B, *event); t (B,) or (B, F)."""

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck import conditions
 from limbeck.interfaces import Prediction, Sample, unwrap
 from limbeck.networks.cache import Cache
 from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck.sampling.rollouts import Grad, Plan, exit_of, prior_noise, walk
+from limbeck.sampling.rollouts import Grad, Plan, exit_of, walk
 
 
 def chunk_stream(
@@ -72,7 +73,7 @@ def chunk_stream(
     held = spec.new_cache(window, sink) if cache is None else cache
     if held.start % size:
         raise ValueError(f"the cache holds {held.start} frames, which is no whole number of chunks of {size}")
-    rows = _rows(cond, batch_size, noise)
+    rows = conditions.count(cond, batch_size, noise)
     last = exit_of(plan, rng)
 
     write = partial(write_chunk, generator, cond=cond, cache=held, context_time=context_time, rng=rng)
@@ -190,7 +191,7 @@ def _noise_of(
     process: GaussianProcess, shape: tuple[int, ...], rng: Rng, noise: Tensor | None, start: int, purpose: str
 ) -> Tensor:
     if noise is None or start >= noise.shape[1]:
-        return prior_noise(process, shape, rng, purpose)
+        return process.prior_sample(shape, rng, purpose)
     given = noise[:, start : start + shape[1]]
     if given.shape[1] < shape[1]:
         raise ValueError(f"the given noise ends within a chunk: {noise.shape[1]} frames, chunks of {shape[1]}")
@@ -199,14 +200,6 @@ def _noise_of(
 
 def _renoise(rng: Rng, k: int, i: int, like: Tensor) -> Tensor:
     return rng.normal(f"renoise/{k}/{i}", like.shape, like.dtype)
-
-
-def _rows(cond: Any, batch_size: int | None, noise: Tensor | None) -> int:
-    if batch_size is not None:
-        return batch_size
-    if noise is None and cond is None:
-        raise ValueError("how many samples? Pass cond, batch_size or noise")
-    return len(cond if noise is None else noise)
 
 
 __all__ = ["chunk_size", "chunk_stream", "chunked_rollout", "write_chunk"]

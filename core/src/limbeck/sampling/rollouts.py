@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from limbeck import conditions
 from limbeck.interfaces import Batch, Sample, Space, Teacher, unwrap
 from limbeck.networks.scenes import Scene
 from limbeck.process.categorical import CategoricalProcess, draw
@@ -48,15 +49,6 @@ class Plan:
         return Plan(tuple(float(t) for t in time_grid(process, steps)[:-1]), **options)
 
 
-def prior_noise(
-    process: GaussianProcess | CategoricalProcess, shape: tuple[int, ...], rng: Rng, purpose: str = "noise"
-) -> Tensor:
-    """A draw of x at t_max, (B, *event): prior_std * normal, or tokens of the categorical process's own prior."""
-    if isinstance(process, CategoricalProcess):
-        return process.prior_sample(shape, rng, purpose)
-    return process.prior_std * rng.normal(purpose, shape)
-
-
 def rollout(
     generator: nn.Module,
     cond: Any,
@@ -84,10 +76,7 @@ def rollout(
     if not isinstance(process, GaussianProcess):
         raise TypeError(f"a rollout walks a Gaussian process; {type(spec).__name__} lives on {process}. Use `one_call`")
     if noise is None:
-        if batch_size is None and cond is None:
-            raise ValueError("how many samples? Pass cond, batch_size or noise")
-        rows = batch_size if batch_size is not None else len(cond)
-        noise = prior_noise(process, (rows, *spec.space.event), rng)
+        noise = process.prior_sample((conditions.count(cond, batch_size), *spec.space.event), rng)
     last = exit_of(plan, rng)
     value = walk(
         lambda x, t, **asks: generator(x, t, cond, **asks), process, noise, plan, last=last, grad=grad,
@@ -238,7 +227,7 @@ def token_start(
 ) -> Tensor:
     """x at t_max with a share of random tokens, (B, L). Draws uniform `noise` (unless `start` is given), `random`."""
     if start is None:
-        start = prior_noise(process, shape, rng)
+        start = process.prior_sample(shape, rng)
     if random_tokens == 0:
         return start
     u = rng.uniform("random", tuple(start.shape), torch.float64)

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from limbeck import conditions
 from limbeck.errors import LimbeckError
-from limbeck.interfaces import Data, Sample, Sampler, Space, unwrap
+from limbeck.interfaces import Data, Sample, Sampler, Space, Teacher, unwrap
 from limbeck.networks.guidance import Guided
 from limbeck.pictures.views import picture
 from limbeck.process.categorical import CategoricalProcess
 from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck.sampling.rollouts import prior_noise
 
 
 @dataclass(frozen=True)
@@ -108,23 +107,13 @@ class OneCall(Sampler):
     """x0_hat from pure noise in a single network call: what is left of any sampler of continuous noise that is cut to
     one step. (Samplers of tokens take one step themselves.)"""
 
-    def __call__(self, predictor, cond, *, steps=1, rng, batch_size=None, noise=None) -> Sample:
-        if noise is None:
-            rows = batch_size if batch_size is not None else len(cond)
-            noise = prior_noise(predictor.process, (rows, *predictor.space.event), rng)
-        t = torch.full(noise.shape[:1], predictor.process.t_max, device=noise.device)
-        x0_hat = predictor(noise, t, cond).x0_hat
-        return Sample(value=x0_hat, at=x0_hat, t_from=predictor.process.t_max, t_to=0.0, evaluations=1)
+    def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
+        t_max = unwrap(predictor).process.t_max
+        x0_hat = predictor(x, torch.full(x.shape[:1], t_max, device=x.device), cond).x0_hat
+        return Sample(value=x0_hat, at=x0_hat, t_from=t_max, t_to=0.0, evaluations=1)
 
     def evaluations(self, steps: int) -> int:
         return 1
-
-
-def initial_noise(process: Any, shape: tuple[int, ...], rng: Rng) -> Tensor:
-    """x at t_max by the draw "noise", (B, *event): scaled normal, or tokens of the prior."""
-    if isinstance(process, CategoricalProcess):
-        return process.prior_sample(shape, rng)
-    return prior_noise(process, shape, rng)
 
 
 def balanced_conditions(data: Data | None, count: int, seed: int) -> Any:
@@ -194,7 +183,7 @@ def generate(
     noise = None
     process = getattr(network, "process", None)  # neither scenes nor language models have one
     if isinstance(process, GaussianProcess | CategoricalProcess):
-        noise = initial_noise(process, (count, *network.space.event), Rng(seed, phase="evaluation"))
+        noise = process.prior_sample((count, *network.space.event), Rng(seed, phase="evaluation"))
 
     def one_batch(index: int, start: int, stop: int) -> tuple[Tensor, float]:
         rng = Rng(seed, step=index, phase="evaluation", device=device)

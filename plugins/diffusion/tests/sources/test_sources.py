@@ -6,7 +6,6 @@ import torch
 from limbeck.interfaces import Batch, Data, Phase, Space
 from limbeck.process.gaussian import EDM, RectifiedFlow
 from limbeck.randomness import Rng
-from limbeck.sampling.rollouts import prior_noise
 from limbeck.testing import GaussianTeacher
 from limbeck_diffusion.sources.sources import (
     DataSource,
@@ -102,7 +101,7 @@ def test_a_batch_may_be_larger_than_the_data():
 def test_the_prior_gives_the_noise_that_a_rollout_would_draw():
     model = teacher(EDM())
     batch = PriorSource(data=Numbers(), teacher=model).batch(5, Rng(2, 9, "critic"))
-    torch.testing.assert_close(batch.noise, prior_noise(model.process, (5, 1), Rng(2, 9, "critic")), rtol=0, atol=0)
+    torch.testing.assert_close(batch.noise, model.process.prior_sample((5, 1), Rng(2, 9, "critic")), rtol=0, atol=0)
     assert batch.x0 is None and len(batch.cond) == len(batch) == 5
     alone = PriorSource(generator=model).batch(5, Rng(2, 9, "critic"))
     assert alone.cond is None and torch.equal(alone.noise, batch.noise)
@@ -153,7 +152,7 @@ def test_a_missing_partner_is_named():
         TrajectorySource(data=Numbers())
     with pytest.raises(ValueError, match="source 'student' needs generator"):
         StudentSource()
-    with pytest.raises(ValueError, match="sampler 'multistep' does not tell its intermediate states"):
+    with pytest.raises(ValueError, match="sampler 'multistep' yields no intermediate states"):
         TrajectorySource(teacher=teacher(), sampler="multistep")
     with pytest.raises(ValueError, match="the data is empty"):
         DataSource(data=Numbers(0)).batch(2, Rng(0))

@@ -15,7 +15,6 @@ from limbeck.manifest import ABILITIES
 from limbeck.networks.denoiser import Denoiser
 from limbeck.process.gaussian import RectifiedFlow
 from limbeck.randomness import Rng
-from limbeck.sampling.rollouts import prior_noise
 from limbeck.testing.causal import CausalNetwork
 from limbeck.testing.conformance.predictors import close, nudge
 from limbeck.testing.conformance.report import Case, Skip, check_for
@@ -123,7 +122,7 @@ class Game:
         real = data.batch(rng.integers("rows", len(data), (size,))) if data is not None else Batch()
         if process is None:
             return real
-        noise = prior_noise(process, (size, *self.generator.space.event), rng, "batch noise")
+        noise = process.prior_sample((size, *self.generator.space.event), rng, "batch noise")
         t = process.t_max * (0.1 + 0.8 * rng.uniform("batch t", (size,)))
         xt = process.add_noise(real.x0, rng.normal("batch eps", noise.shape), t) if real.x0 is not None else noise
         return Batch(x0=real.x0, cond=real.cond, noise=noise, xt=xt, t=t)

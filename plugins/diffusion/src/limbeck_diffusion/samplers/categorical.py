@@ -5,6 +5,8 @@ are set to it and stay so; the predictor is given it too, and a model without co
 batch, L sequence, V vocabulary, P prompt.
 """
 
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,14 +65,14 @@ def check_prompt(prompt: Tensor, process: CategoricalProcess, length: int) -> No
 # --- whole walks -----------------------------------------------------------------------------------------------------
 
 
-class TokenSampler(Sampler):
+class TokenSampler(Sampler, ABC):
     """A walk of `steps` predictions, prompt kept. Subclasses say how the next tokens come from a prediction."""
 
-    def walk(
+    @abstractmethod
+    def path(
         self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng, prompt: Tensor | None
     ) -> Iterator[Tensor]:
         """x after every step, (B, L) each."""
-        raise NotImplementedError
 
     def states(
         self,
@@ -93,31 +95,18 @@ class TokenSampler(Sampler):
         if steps < 1:
             raise ValueError(f"a walk has at least one step; got {steps}")
         if noise is None:
-            if batch_size is None and cond is None:
-                raise ValueError("an unconditional model needs batch_size= (or noise=): how many samples?")
-            rows = batch_size if batch_size is not None else len(cond)
-            noise = process.prior_sample((rows, *spec.space.event), rng)
+            noise = self.start(predictor, cond, batch_size, rng)
         prompt = prompt_of(cond)
         if prompt is not None:
             check_prompt(prompt, process, noise.shape[1])
         x = begin_with(noise, prompt)
         yield x
         with torch.no_grad():
-            yield from self.walk(predictor, cond, x, steps=steps, rng=rng, prompt=prompt)
+            yield from self.path(predictor, cond, x, steps=steps, rng=rng, prompt=prompt)
 
-    def __call__(
-        self,
-        predictor: Teacher,
-        cond: Any,
-        *,
-        steps: int,
-        rng: Rng,
-        batch_size: int | None = None,
-        noise: Tensor | None = None,
-    ) -> Sample:
-        for x in self.states(predictor, cond, steps=steps, rng=rng, batch_size=batch_size, noise=noise):
-            final = x
-        return Sample(value=final, at=final, t_from=1.0 / steps, t_to=0.0, evaluations=steps)
+    def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
+        (x,) = deque(self.states(predictor, cond, steps=steps, rng=rng, noise=x), maxlen=1)
+        return Sample(value=x, at=x, t_from=1.0 / steps, t_to=0.0, evaluations=steps)
 
 
 def begin_with(x: Tensor, prompt: Tensor | None) -> Tensor:
@@ -142,7 +131,7 @@ class Ancestral(TokenSampler):
         even = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64)
         return even if self.options.spacing == "uniform" else process.time(1 - even)
 
-    def walk(self, predictor, cond, x, *, steps, rng, prompt):
+    def path(self, predictor, cond, x, *, steps, rng, prompt):
         o = self.options
         process: CategoricalProcess = unwrap(predictor).process
         times = self.grid(process, steps).to(x.device).unsqueeze(1).expand(-1, len(x))
@@ -170,7 +159,7 @@ class Confidence(TokenSampler):
     def __init__(self, **options: Any):
         self.options = ConfidenceOptions(**options)
 
-    def walk(self, predictor, cond, x, *, steps, rng, prompt):
+    def path(self, predictor, cond, x, *, steps, rng, prompt):
         o = self.options
         process = unwrap(predictor).process
         if not isinstance(process, MaskedProcess):

@@ -7,7 +7,7 @@ flow and EDM; at t = t_max, where rectified flow and TrigFlow have alpha_t = 0, 
 """
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -20,7 +20,7 @@ from limbeck.interfaces import Sample, Sampler, Teacher, unwrap
 from limbeck.process.gaussian import GaussianProcess, align
 from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
-from limbeck.sampling.rollouts import Plan, prior_noise, rollout
+from limbeck.sampling.rollouts import Plan, rollout
 from limbeck_diffusion.options.base import (
     EDMStochasticOptions,
     GridOptions,
@@ -133,13 +133,13 @@ STEPS: dict[str, Callable[..., Tensor]] = {"euler": euler_step, "heun": heun_ste
 # --- whole walks -----------------------------------------------------------------------------------------------------
 
 
-class GridSampler(Sampler):
+class GridSampler(Sampler, ABC):
     """A walk over a falling grid of times that ends at 0. Subclasses say how to get from one time to the next."""
 
     Options: type[GridOptions] = GridOptions
 
     def __init__(self, **options: Any):
-        self.options = self.Options(**options)
+        self.options: Any = self.Options(**options)
 
     def grid(self, process: GaussianProcess, steps: int) -> Tensor:
         """Times t_max = t_0 > ... > t_steps = 0, (steps + 1,), float64."""
@@ -148,7 +148,7 @@ class GridSampler(Sampler):
         return time_grid(process, steps, spacing, rho=o.rho, sigma_range=(o.sigma_min, _largest_sigma(process, o)))
 
     @abstractmethod
-    def walk(self, predict: Predict, process: GaussianProcess, x: Tensor, times: Tensor, rng: Rng) -> Iterator[Tensor]:
+    def path(self, predict: Predict, process: GaussianProcess, x: Tensor, times: Tensor, rng: Rng) -> Iterator[Tensor]:
         """x at times[1], times[2], ..., each (B, *event), from x at times[0]."""
 
     def states(
@@ -157,26 +157,15 @@ class GridSampler(Sampler):
         """Every state (x_t, t) of the walk, noise first, sample last. Each is computed when it is asked for."""
         process: GaussianProcess = unwrap(predictor).process
         times = self.grid(process, steps)
-        walk = self.walk(x0_predictor(predictor, cond), process, noise, times, rng)
+        path = self.path(x0_predictor(predictor, cond), process, noise, times, rng)
         yield noise, float(times[0])
         for t in times[1:].tolist():
             with torch.no_grad():
-                x = next(walk)
+                x = next(path)
             yield x, t
 
-    def __call__(
-        self,
-        predictor: Teacher,
-        cond: Any,
-        *,
-        steps: int,
-        rng: Rng,
-        batch_size: int | None = None,
-        noise: Tensor | None = None,
-    ) -> Sample:
-        if noise is None:
-            noise = draw_noise(predictor, cond, batch_size, rng)
-        (_, before), (x, t) = deque(self.states(predictor, cond, steps=steps, rng=rng, noise=noise), maxlen=2)
+    def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
+        (_, before), (x, t) = deque(self.states(predictor, cond, steps=steps, rng=rng, noise=x), maxlen=2)
         return Sample(value=x, at=x, t_from=before, t_to=t, evaluations=self.evaluations(steps))
 
 
@@ -185,15 +174,6 @@ def _largest_sigma(process: GaussianProcess, options: GridOptions) -> float:
         return options.sigma_max
     first = float(process.sigma_edm(torch.tensor(process.t_max, dtype=torch.float64)))
     return first if first <= LARGEST_SIGMA else process.sigma_range[1]
-
-
-def draw_noise(predictor: Teacher, cond: Any, batch_size: int | None, rng: Rng) -> Tensor:
-    """x at t_max, prior_std * normal "noise", for as many rows as there are conditions (or batch_size)."""
-    if batch_size is None and cond is None:
-        raise ValueError("an unconditional model needs batch_size= (or noise=) to know how many samples to make")
-    spec = unwrap(predictor)
-    rows = batch_size if batch_size is not None else len(cond)
-    return prior_noise(spec.process, (rows, *spec.space.event), rng)
 
 
 def _rows(times: Tensor, x: Tensor) -> list[Tensor]:
@@ -206,7 +186,7 @@ class Euler(GridSampler):
 
     Options = ODEOptions
 
-    def walk(self, predict, process, x, times, rng):
+    def path(self, predict, process, x, times, rng):
         t = _rows(times, x)
         for i in range(len(times) - 1):
             x = euler_step(predict, process, x, t[i], t[i + 1], chart=self.options.chart)
@@ -218,7 +198,7 @@ class Heun(GridSampler):
 
     Options = ODEOptions
 
-    def walk(self, predict, process, x, times, rng):
+    def path(self, predict, process, x, times, rng):
         t = _rows(times, x)
         for i in range(len(times) - 1):
             landing = times[i + 1] == 0  # Euler's step: the slope at t = 0 need not exist
@@ -232,7 +212,7 @@ class Heun(GridSampler):
 class DDIM(GridSampler):
     """Deterministic DDIM: x0_hat held fixed over every step. One evaluation per step, order 1."""
 
-    def walk(self, predict, process, x, times, rng):
+    def path(self, predict, process, x, times, rng):
         t = _rows(times, x)
         for i in range(len(times) - 1):
             x = ddim_step(predict, process, x, t[i], t[i + 1])
@@ -252,7 +232,7 @@ class DPMSolverPP2M(GridSampler):
 
     Options = MultistepDPMOptions
 
-    def walk(self, predict, process, x, times, rng):
+    def path(self, predict, process, x, times, rng):
         t, half = _rows(times, x), process.half_log_snr(times).tolist()
         previous: Tensor | None = None
         last = len(times) - 2
@@ -285,7 +265,7 @@ class EDMStochastic(GridSampler):
             process, steps, o.spacing or "karras", t_max=start, rho=o.rho, sigma_range=(o.sigma_min, highest)
         )
 
-    def walk(self, predict, process, x, times, rng):
+    def path(self, predict, process, x, times, rng):
         o = self.options
         sigmas = process.sigma_edm(times).tolist()
         steps = len(times) - 1
@@ -336,17 +316,5 @@ class Multistep(Sampler):
             raise ValueError(f"sampling.times starts at {o.times[0]:g}, above t_max={process.t_max:g} of {process}")
         return Plan(tuple(o.times), transition=o.transition)
 
-    def __call__(
-        self,
-        predictor: Teacher,
-        cond: Any,
-        *,
-        steps: int,
-        rng: Rng,
-        batch_size: int | None = None,
-        noise: Tensor | None = None,
-    ) -> Sample:
-        if noise is None:
-            noise = draw_noise(predictor, cond, batch_size, rng)
-        plan = self.plan(unwrap(predictor).process, steps)
-        return rollout(predictor, cond, plan=plan, rng=rng, grad="none", noise=noise)
+    def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
+        return rollout(predictor, cond, plan=self.plan(unwrap(predictor).process, steps), rng=rng, grad="none", noise=x)

@@ -25,7 +25,7 @@ class OneCall(TokenSampler):
     def __init__(self, **options: Any):
         self.options = OneCallOptions(**options)
 
-    def walk(self, predictor: Any, cond: Any, x: Tensor, *, steps: int, rng: Rng, prompt: Tensor | None):
+    def path(self, predictor: Any, cond: Any, x: Tensor, *, steps: int, rng: Rng, prompt: Tensor | None):
         if steps != 1:
             raise ValueError(f"sampler one_call makes one call; got steps {steps}. Use ancestral for several")
         o, process = self.options, unwrap(predictor).process

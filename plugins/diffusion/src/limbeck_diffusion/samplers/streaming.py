@@ -17,7 +17,6 @@ from limbeck.randomness import Rng
 from limbeck.sampling.chunks import chunk_size, chunk_stream, chunked_rollout
 from limbeck.sampling.rollouts import Plan
 from limbeck_diffusion.options.clips import DiffusionForcingSamplerOptions, StreamingOptions
-from limbeck_diffusion.samplers.gaussian import draw_noise
 
 
 def chunk_plan(options: Any, process: GaussianProcess, steps: int, **plan: Any) -> Plan:
@@ -72,24 +71,9 @@ class Streaming(Sampler):
         how = self._how(unwrap(predictor), steps)  # type: ignore[arg-type]
         return chunk_stream(predictor, cond, rng=rng, frames=frames, batch_size=batch_size, noise=noise, **how)
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        predictor: Teacher,
-        cond: Any,
-        *,
-        steps: int,
-        rng: Rng,
-        batch_size: int | None = None,
-        noise: Tensor | None = None,
-    ) -> Sample:
-        spec: Any = unwrap(predictor)
-        if noise is None:
-            noise = draw_noise(predictor, cond, batch_size, rng)
-        return chunked_rollout(
-            predictor, cond, rng=rng, frames=self.options.frames, batch_size=batch_size, noise=noise, grad="none",
-            **self._how(spec, steps),
-        )  # fmt: skip
+    def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
+        how = self._how(unwrap(predictor), steps)  # type: ignore[arg-type]
+        return chunked_rollout(predictor, cond, rng=rng, frames=self.options.frames, noise=x, grad="none", **how)
 
     def evaluations(self, steps: int) -> int:
         """Passes of each frame through the network: `steps`, and one to cache it."""
@@ -126,20 +110,9 @@ class DiffusionForcingSampler(Sampler):
         u = self.options.uncertainty
         return float(steps) if isinstance(u, str) else u
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        predictor: Teacher,
-        cond: Any,
-        *,
-        steps: int,
-        rng: Rng,
-        batch_size: int | None = None,
-        noise: Tensor | None = None,
-    ) -> Sample:
+    def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
         spec: Any = unwrap(predictor)
         process: GaussianProcess = spec.process
-        x = draw_noise(predictor, cond, batch_size, rng) if noise is None else noise
         size = chunk_size(spec, x.shape[1], self.options.chunk)
         self._chunks = x.shape[1] // size
         levels = schedule(steps, self._chunks, self._lag(steps)).repeat_interleave(size, 1)  # (rows, F)

@@ -15,7 +15,7 @@ from limbeck.interfaces import Batch, Data, Generator, Objective, Predictor, Sou
 from limbeck.options import Options
 from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng, derive_seed
-from limbeck.sampling.rollouts import Plan, prior_noise, rollout
+from limbeck.sampling.rollouts import Plan, rollout
 from limbeck_diffusion.options.base import (
     DataSourceOptions,
     PairsSourceOptions,
@@ -104,7 +104,7 @@ class PriorSource(_Partnered):
     def batch(self, size: int, rng: Rng) -> Batch:
         spec: Any = unwrap(self.generator if self.teacher is None else self.teacher)
         # "noise" is also the name under which a rollout would draw it: giving it here changes no number
-        noise = prior_noise(spec.process, (size, *spec.space.event), rng)
+        noise = spec.process.prior_sample((size, *spec.space.event), rng)
         return Batch(noise=noise, cond=self.conditions(size, rng))
 
 
@@ -124,7 +124,7 @@ class TrajectorySource(_Partnered):
     def batch(self, size: int, rng: Rng) -> Batch:
         teacher: Any = self.teacher
         process: GaussianProcess = teacher.process
-        noise = prior_noise(process, (size, *teacher.space.event), rng)
+        noise = process.prior_sample((size, *teacher.space.event), rng)
         cond = self.conditions(size, rng)
         node = rng.integers("node", self.options.steps, (size,))
         xt, t = noise, torch.full((size,), process.t_max, device=noise.device)
@@ -142,7 +142,7 @@ def _states_sampler(name: str) -> Any:
 
     sampler = create("sampler", name)
     if not hasattr(sampler, "states"):
-        raise ValueError(f"sampler {name!r} does not tell its intermediate states; use euler, heun, ddim or dpmpp_2m")
+        raise ValueError(f"sampler {name!r} yields no intermediate states; use euler, heun, ddim or dpmpp_2m")
     return sampler
 
 

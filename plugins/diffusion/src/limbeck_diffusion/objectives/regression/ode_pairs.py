@@ -24,7 +24,6 @@ from limbeck.interfaces import (
 from limbeck.manifest import Needs
 from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck.sampling.rollouts import prior_noise
 from limbeck_diffusion.formulas.distances import distance, l2
 from limbeck_diffusion.options.base import ODEPairsOptions
 
@@ -51,7 +50,7 @@ def make_pairs(
     made: list[Batch] = []
     for k in range(-(-count // chunk)):
         rng = Rng(seed, k, "pairs", device=device)
-        noise = prior_noise(teacher.process, (chunk, *teacher.space.event), rng)
+        noise = teacher.process.prior_sample((chunk, *teacher.space.event), rng)
         cond = None if data is None else conditions.to(data.conditions(chunk, rng), noise.device)
         x0 = sampler(teacher, cond, steps=steps, rng=rng, noise=noise).value
         made.append(Batch(x0=x0, noise=noise, cond=cond))
