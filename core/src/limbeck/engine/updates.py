@@ -84,7 +84,8 @@ class Updates:
     def _make(self, index: int, phase: Phase) -> Update:
         optimizer = self.optimizers.get(phase.name) or self._new_optimizer(phase)
         if self.focused != (phase.name, phase.roles):
-            self._focus(phase)
+            self.focused = (phase.name, phase.roles)
+            self.objective.focus(phase)
         micro_batches = [self._micro(index, phase, micro) for micro in range(self.accumulate)]
         scaler = self.distributed.scaler
         if scaler is not None:
@@ -108,18 +109,6 @@ class Updates:
         if self.ema is not None and "generator" in phase.roles:
             self.ema.update()
         return Update(phase, optimizer, micro_batches, norm)
-
-    def _focus(self, phase: Phase) -> None:
-        """`Objective.focus` without walking the modules, unless an objective has its own."""
-        self.focused = (phase.name, phase.roles)
-        if type(self.objective).focus is not Objective.focus:
-            self.objective.focus(phase)
-            return
-        for learns in (False, True):  # a parameter that two roles share learns with either
-            for role, parameters in self.parameters.items():
-                if (role in phase.roles) is learns:
-                    for parameter in parameters:
-                        parameter.requires_grad_(learns)
 
     def _micro(self, index: int, phase: Phase, micro: int) -> MicroBatch:
         """Batch, loss and gradients of one micro-step; processes share gradients in the last one."""

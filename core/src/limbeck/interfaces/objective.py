@@ -76,7 +76,15 @@ class Objective(ABC):
         self._bound.update(roles)
 
     def network(self, name: str, phase: Phase) -> Any:
-        return self._bound[name] if name in phase.roles else self._bare[name]
+        """A role's network to be called in a phase: wrapped while it moves, bare while it is frozen."""
+        return self._bound[name] if name in phase.roles else self.bare(name)
+
+    def bare(self, name: str) -> Any:
+        """A role's network without its wrapper: for its attributes (process, space), for copies, and for calls that no
+        gradient follows, which a DDP wrapper would wait for."""
+        if name not in self._bare:
+            raise KeyError(f"no role {name!r}; this objective has {sorted(self._bare)}")
+        return self._bare[name]
 
     def focus(self, phase: Phase) -> None:
         """Let only the roles of this phase learn. The engine calls it; so may a plain loop."""

@@ -43,6 +43,11 @@ class Plan:
         if not self.times or any(a <= b for a, b in zip(self.times, self.times[1:], strict=False)):
             raise ValueError(f"plan times must fall strictly, from noise to data; got {self.times}")
 
+    @property
+    def steps(self) -> int:
+        """How many calls."""
+        return len(self.times)
+
     @staticmethod
     def uniform(process: GaussianProcess, steps: int, **options) -> "Plan":
         """`steps` calls at t_max * (1, (n-1)/n, ..., 1/n), then `shifted` by the process."""

@@ -12,7 +12,8 @@ from limbeck.interfaces import Prediction, Predictor, Space
 from limbeck.process.gaussian import RectifiedFlow, VPCosine
 from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
-from limbeck_diffusion.pipelines.few_step import Walk, few_step, walk_of
+from limbeck.sampling.rollouts import Plan
+from limbeck_diffusion.pipelines.few_step import few_step, plan_of
 from limbeck_diffusion.pipelines.schedule import Schedule, VPTable, schedule_of
 from limbeck_diffusion.samplers.gaussian import DDIM, Euler, Heun, Multistep
 
@@ -102,10 +103,10 @@ def check(schedule, own, sampler, steps, own_sigmas=False):
     torch.manual_seed(7)
     toy, noise = Toy(schedule), torch.randn(2, 3, 4)
     between = [torch.randn(2, 3, 4) for _ in range(steps - 1)]
-    walk = walk_of(sampler, schedule.process, steps)
+    plan = plan_of(sampler, schedule.process, steps)
     with torch.no_grad():
         ours = sampler(toy, None, steps=steps, rng=Given(between), noise=noise).value
-        found = few_step(schedule, own, walk, {"sigmas": 1} if own_sigmas else {}, own_sigmas=own_sigmas)
+        found = few_step(schedule, own, plan, {"sigmas": 1} if own_sigmas else {}, own_sigmas=own_sigmas)
         torch.manual_seed(7)
         torch.randn(2, 3, 4), toy  # what came before the noise between the calls
         arguments = dict(found.arguments)
@@ -119,7 +120,7 @@ def check(schedule, own, sampler, steps, own_sigmas=False):
 def test_the_stretch_of_a_grid_is_exact():
     """Four steps with shift 3 are called at 1, 9/10, 3/4, 1/2, though the scheduler itself spaces from 1 to 1/1000."""
     schedule = Schedule(RectifiedFlow(shift=3.0), "velocity", 1000)
-    scheduler = few_step(schedule, None, walk_of(Multistep(), schedule.process, 4), {}).scheduler
+    scheduler = few_step(schedule, None, plan_of(Multistep(), schedule.process, 4), {}).scheduler
     scheduler.set_timesteps(4)
     assert scheduler.sigmas.tolist() == pytest.approx([1, 0.9, 0.75, 0.5, 0], abs=1e-6)
     assert scheduler.timesteps.tolist() == pytest.approx([1000, 900, 750, 500], abs=1e-3)
@@ -127,42 +128,42 @@ def test_the_stretch_of_a_grid_is_exact():
 
 def test_times_of_ones_own_are_found_where_there_is_a_way():
     schedule = Schedule(RectifiedFlow(), "velocity", 1000)
-    three = few_step(schedule, None, Walk((1.0, 0.7, 0.2), "renoise"), {})
+    three = few_step(schedule, None, Plan((1.0, 0.7, 0.2), "renoise"), {})
     three.scheduler.set_timesteps(3)
     assert three.scheduler.sigmas.tolist() == pytest.approx([1, 0.7, 0.2, 0], abs=1e-6)
-    four = Walk((1.0, 0.7, 0.65, 0.1), "renoise")
+    four = Plan((1.0, 0.7, 0.65, 0.1), "renoise")
     assert few_step(schedule, None, four, {"sigmas": 1}).arguments["sigmas"] == [1.0, 0.7, 0.65, 0.1]
     with pytest.raises(LimbeckError, match="takes no sigmas. Leave sampling.times out"):
         few_step(schedule, None, four, {})
-    found = few_step(*table(), Walk((1.0, 0.666, 0.333), "renoise"), {"timesteps": 1})
+    found = few_step(*table(), Plan((1.0, 0.666, 0.333), "renoise"), {"timesteps": 1})
     assert found.arguments == {"timesteps": [999, 665, 332]}
     with pytest.raises(LimbeckError, match="cannot be set to the timesteps 999, 665, 332, and this pipeline's"):
-        few_step(*table(), Walk((1.0, 0.666, 0.333), "renoise"), {})
+        few_step(*table(), Plan((1.0, 0.666, 0.333), "renoise"), {})
 
 
 @pytest.mark.parametrize(
-    ("walk", "said"),
+    ("plan", "said"),
     [
-        (Walk((0.9, 0.5), "renoise"), "first call is at t = 0.9, but pipelines start from pure noise"),
+        (Plan((0.9, 0.5), "renoise"), "first call is at t = 0.9, but pipelines start from pure noise"),
         (
-            Walk((1.0, 2 / 3, 1 / 3), "renoise"),
+            Plan((1.0, 2 / 3, 1 / 3), "renoise"),
             r"timesteps 999, 665.667, 332.333.*sampling.times: \[1.0, 0.667, 0.333\]",
         ),
     ],
 )
-def test_what_no_scheduler_does_is_said_with_the_way_out(walk, said):
+def test_what_no_scheduler_does_is_said_with_the_way_out(plan, said):
     with pytest.raises(LimbeckError, match=said):
-        few_step(*table(), walk, {"timesteps": 1})
+        few_step(*table(), plan, {"timesteps": 1})
 
 
 def test_other_samplers_and_longer_cosine_walks_are_refused():
     with pytest.raises(LimbeckError, match="sampled by heun, and no scheduler .* multistep or ddim"):
-        walk_of(Heun(), RectifiedFlow(), 4)
+        plan_of(Heun(), RectifiedFlow(), 4)
     with pytest.raises(LimbeckError, match="sampled by euler"):
-        walk_of(Euler(), table()[0].process, 4)
+        plan_of(Euler(), table()[0].process, 4)
     schedule, own = cosine()
     with pytest.raises(LimbeckError, match="one call, or of two .* this one has 4 with renoise"):
-        few_step(schedule, own, walk_of(Multistep(), schedule.process, 4), {})
+        few_step(schedule, own, plan_of(Multistep(), schedule.process, 4), {})
 
 
 def test_a_scheduler_whose_noise_levels_are_not_in_its_configuration_is_refused():
@@ -171,5 +172,5 @@ def test_a_scheduler_whose_noise_levels_are_not_in_its_configuration_is_refused(
     changed = SimpleNamespace(config=own.config, alphas_cumprod=levels)
     schedule = Schedule(VPTable(tuple(levels.double().tolist())), "eps", 1000)
     with pytest.raises(LimbeckError, match="does not have the noise levels"):
-        few_step(schedule, changed, Walk(tuple(time_grid(schedule.process, 4)[:-1].tolist()), "renoise"), {})
+        few_step(schedule, changed, Plan(tuple(time_grid(schedule.process, 4)[:-1].tolist()), "renoise"), {})
     assert math.isclose(schedule.process.t_max, 1.0)

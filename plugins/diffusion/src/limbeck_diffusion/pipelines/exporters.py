@@ -16,9 +16,10 @@ from torch import nn
 from limbeck.errors import LimbeckError
 from limbeck.export.exporters import about, prepare
 from limbeck.interfaces import unwrap
+from limbeck.sampling.rollouts import Plan
 from limbeck_diffusion.pipelines import lora
 from limbeck_diffusion.pipelines.adapter import PipelineTeacher
-from limbeck_diffusion.pipelines.few_step import FewStep, Walk, few_step, walk_of
+from limbeck_diffusion.pipelines.few_step import FewStep, few_step, plan_of
 from limbeck_diffusion.pipelines.source import PipelineSource, find, quiet
 
 CARD, CALL = "README.md", "call.json"
@@ -32,10 +33,10 @@ def export_diffusers(
     """The teacher's pipeline with the student in place of its denoiser (adapters folded in) and the scheduler of its
     few steps: `DiffusionPipeline.from_pretrained(directory)`."""
     student = _student(run)
-    source, walk = _source(student), _walk(run, student)
+    source, plan = _source(student), _plan(run, student)
     part = {student.family.network: _plain(student)}
     pipeline = source.from_pretrained(**part)
-    found = _few_step(student, pipeline.scheduler, walk, type(pipeline))
+    found = _few_step(student, pipeline.scheduler, plan, type(pipeline))
     directory = prepare(directory, overwrite)
     # the network once more: from_pretrained of Wan loads its own in spite of the one that it is given
     pipeline.register_modules(**part, scheduler=found.scheduler)
@@ -51,7 +52,7 @@ def export_diffusers(
         "",
         'pipe = DiffusionPipeline.from_pretrained(".")',
     ]
-    _describe(run, directory, student, source, walk, call, loading, type(pipeline).__name__)
+    _describe(run, directory, student, source, plan, call, loading, type(pipeline).__name__)
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
@@ -64,9 +65,9 @@ def export_lora(run: Any, directory: Path | str, *, dtype: DTYPE = "float32", ov
             "this run trained the whole network, so there are no adapters to write. Export the pipeline with --to "
             "diffusers, or train adapters: generator: {use: ..., init: teacher, lora: {rank: 16}}"
         )
-    source, walk = _source(student), _walk(run, student)
+    source, plan = _source(student), _plan(run, student)
     kind, own = _class(source), _scheduler(source)
-    found = _few_step(student, own, walk, kind)
+    found = _few_step(student, own, plan, kind)
     directory = prepare(directory, overwrite)
     tensors = {name: t.to(getattr(torch, dtype)) for name, t in lora.adapter_tensors(student.network).items()}
     part, config = student.family.network, lora.adapter_config(student.network)
@@ -89,7 +90,7 @@ def export_lora(run: Any, directory: Path | str, *, dtype: DTYPE = "float32", ov
         *loading,
         f'pipe.scheduler = {scheduler}.from_pretrained("./scheduler")',
     ]
-    _describe(run, directory, student, source, walk, call, lines, kind.__name__)
+    _describe(run, directory, student, source, plan, call, lines, kind.__name__)
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
@@ -124,13 +125,13 @@ def _student(run: Any) -> PipelineTeacher:
     return student
 
 
-def _walk(run: Any, student: PipelineTeacher) -> Walk:
+def _plan(run: Any, student: PipelineTeacher) -> Plan:
     if run.built.sampler is None:
         raise LimbeckError(
             "this run's recipe has no sampling block, so it is not known which scheduler its student needs. Add "
             "sampling: {use: multistep, steps: 4}"
         )
-    return walk_of(run.built.sampler, student.process, run.built.sampling_steps)
+    return plan_of(run.built.sampler, student.process, run.built.sampling_steps)
 
 
 def _source(student: PipelineTeacher) -> PipelineSource:
@@ -177,9 +178,9 @@ def _unnamed(pipeline: Any) -> None:
 # --- how it is called ------------------------------------------------------------------------------------------------
 
 
-def _few_step(student: PipelineTeacher, own: Any, walk: Walk, pipeline_class: Any) -> FewStep:
+def _few_step(student: PipelineTeacher, own: Any, plan: Plan, pipeline_class: Any) -> FewStep:
     takes = inspect.signature(pipeline_class.__call__).parameters
-    return few_step(student.schedule, own, walk, takes, own_sigmas=student.family.own_sigmas)
+    return few_step(student.schedule, own, plan, takes, own_sigmas=student.family.own_sigmas)
 
 
 def _call(pipeline: Any, student: PipelineTeacher, found: FewStep) -> dict[str, Any]:
@@ -216,19 +217,19 @@ def _base(source: PipelineSource) -> str:
 
 
 def _describe(
-    run: Any, directory: Path, student: PipelineTeacher, source: PipelineSource, walk: Walk, call: Mapping[str, Any],
+    run: Any, directory: Path, student: PipelineTeacher, source: PipelineSource, plan: Plan, call: Mapping[str, Any],
     loading: list[str], pipeline: str,
 ) -> None:  # fmt: skip
     text = json.dumps(dict(call), indent=2, sort_keys=True)
     (directory / CALL).write_text(text + "\n", encoding="utf-8")
-    card = _card(run, student, source, walk, call, loading, pipeline)
+    card = _card(run, student, source, plan, call, loading, pipeline)
     if _base(source) != source.model:  # a folder of this machine, in the recipe
         card = card.replace(source.model, _base(source))
     (directory / CARD).write_text(card, encoding="utf-8")
 
 
 def _card(
-    run: Any, student: PipelineTeacher, source: PipelineSource, walk: Walk, call: Mapping[str, Any], loading: list[str],
+    run: Any, student: PipelineTeacher, source: PipelineSource, plan: Plan, call: Mapping[str, Any], loading: list[str],
     pipeline: str,
 ) -> str:  # fmt: skip
     from limbeck import __version__
@@ -241,11 +242,11 @@ def _card(
     teacher = recipe.teacher
     guidance = getattr(teacher, "guidance", None) if teacher is not None else None
     learned = sum(p.numel() for name, p in student.network.named_parameters() if lora.is_adapter(name) or not adapted)
-    scale = f", guided by {_said(guidance)}" if guidance is not None else ""
+    scale = f", guided by {_scale(guidance)}" if guidance is not None else ""
     trained = (
         f"low-rank adapters ({learned:,} parameters)" if adapted else f"the whole network ({learned:,} parameters)"
     )
-    steps = f"{walk.steps} step{'s' if walk.steps != 1 else ''}"
+    steps = f"{plan.steps} step{'s' if plan.steps != 1 else ''}"
     output = {"image": "images", "video": "frames", "audio": "audios"}[family.modality]
     lines = [
         "---",
@@ -278,8 +279,8 @@ def _card(
         "| --- | --- |",
         f"| base | {base if hub else f'{base} (the folder of the pipeline it was distilled from)'} |",
         f"| objective | {recipe.objective.use} |",
-        f"| calls of the network | {walk.steps}, at t = {', '.join(f'{t:.4g}' for t in walk.times)} |",
-        f"| between calls | {'fresh noise' if walk.transition == 'renoise' else 'a deterministic step'} |",
+        f"| calls of the network | {plan.steps}, at t = {', '.join(f'{t:.4g}' for t in plan.times)} |",
+        f"| between calls | {'fresh noise' if plan.transition == 'renoise' else 'a deterministic step'} |",
         f"| guidance | {call['guidance_scale']:g} |",
         "| licence | that of the base holds for this model too: see its model card |",
         "",
@@ -288,7 +289,7 @@ def _card(
     return "\n".join(lines) + "\n"
 
 
-def _said(guidance: Any) -> str:
+def _scale(guidance: Any) -> str:
     scale = guidance.scale
     return f"{scale:g}" if isinstance(scale, int | float) else str(scale)
 

@@ -33,7 +33,7 @@ class DiffusionForcing(Regression):
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         super().setup(generator, teacher, **named)
-        spec: Any = self._bare["generator"]
+        spec: Any = self.bare("generator")
         o, frames = self.options, spec.space.event[0]
         self.size = chunk_size(spec, frames, o.chunk) if o.levels == "chunk" or o.clean_context else 1
 

@@ -88,7 +88,7 @@ class Consistency(Objective):
         student = self.network("generator", phase)
         if not self._boundary_checked:
             self._boundary_checked = True
-            kernel.check_boundary(self._bare["generator"], states[0], batch.cond)
+            kernel.check_boundary(self.bare("generator"), states[0], batch.cond)
         target = kernel.x0_predictor(self._target_network(rng.step), batch.cond)
         if self.shares_dropout:
             target = _with_dropout_of_now(target, states[0].device)
@@ -107,7 +107,7 @@ class Consistency(Objective):
     # --- target ---
 
     def _target_network(self, step: int) -> nn.Module:
-        online = self._bare["generator"]  # bare: a DDP wrapper would prepare for gradients that never come
+        online = self.bare("generator")  # bare: a DDP wrapper would prepare for gradients that never come
         if self.target is None:
             return online
         if step != self._target_step:

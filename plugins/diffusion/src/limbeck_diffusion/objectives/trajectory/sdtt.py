@@ -153,7 +153,7 @@ class SDTT(Objective):
     def _begin(self, step: int) -> None:
         """Once per step, before its first loss: follow the student, and make it the teacher when a round begins."""
         if self.average is not None and step > self._averaged_until:
-            follow(self.average, self._bare["generator"], self.options.teacher_decay)
+            follow(self.average, self.bare("generator"), self.options.teacher_decay)
             self._averaged_until = step
         if self.round_at(step) > self.round:
             self.round = self.round_at(step)
@@ -161,7 +161,7 @@ class SDTT(Objective):
 
     def _copy(self, module: nn.Module | None = None) -> nn.Module:
         """A frozen copy of a network (the student), in evaluation mode."""
-        return plain_copy(self._bare["generator"] if module is None else module).eval().requires_grad_(False)
+        return plain_copy(self.bare("generator") if module is None else module).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {"round": torch.tensor(self.round), "averaged_until": torch.tensor(self._averaged_until)}
