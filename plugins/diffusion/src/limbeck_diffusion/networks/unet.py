@@ -22,6 +22,8 @@ from limbeck_diffusion.networks.options import UNetDenoiserOptions, UNetOptions
 class TimeFeatures(nn.Module):
     """Sines and cosines of a scalar at geometric frequencies, (B,) -> (B, 2 * count)."""
 
+    frequencies: Tensor
+
     def __init__(self, count: int = 16, highest: float = 60.0):
         super().__init__()
         frequencies = torch.exp(torch.linspace(0.0, math.log(highest), count))
@@ -44,10 +46,8 @@ class Block(nn.Module):
         self.dropout = dropout
         self.conv_out = nn.Conv2d(outer, outer, 3, padding=1)
         self.skip = nn.Conv2d(inner, outer, 1) if inner != outer else nn.Identity()
-        nn.init.zeros_(self.film.weight)
-        nn.init.zeros_(self.film.bias)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        _zero(self.film)
+        _zero(self.conv_out)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.conv_in(functional.silu(self.norm_in(x)))
@@ -67,8 +67,7 @@ class Attention(nn.Module):
         self.norm = nn.GroupNorm(_groups(channels), channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        _zero(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, channels, height, width = x.shape
@@ -144,8 +143,7 @@ class UNet(nn.Module):
         self.condition = condition(embedding) if condition is not None else None
         self.embed_step = nn.Sequential(nn.Linear(times, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         if two_times:  # starts without influence: the network of one time is a valid start for a flow map
-            nn.init.zeros_(self.embed_step[2].weight)
-            nn.init.zeros_(self.embed_step[2].bias)
+            _zero(self.embed_step[2])
         else:
             del self.embed_step
 
@@ -178,8 +176,7 @@ class UNet(nn.Module):
             if patch == 1
             else nn.ConvTranspose2d(channels[0], depth, patch, stride=patch)
         )
-        nn.init.zeros_(self.unfold.weight)
-        nn.init.zeros_(self.unfold.bias)
+        _zero(self.unfold)
 
     @classmethod
     def of(
@@ -222,6 +219,7 @@ class UNet(nn.Module):
         embedding = self.embed(time, cond, s)
         hidden = self.fold(x)
         levels = []
+        stage: Any
         for level, stage in enumerate(self.encoder):
             for block, attend in stage:
                 hidden = attend(block(hidden, embedding))
@@ -236,6 +234,12 @@ class UNet(nn.Module):
                 hidden = attend(block(hidden, embedding))
         out = self.unfold(functional.silu(self.norm(hidden)))
         return (out, tuple(seen[index] for index in features)) if features else out
+
+
+def _zero(layer: nn.Module) -> None:
+    """A layer that starts without influence."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _groups(channels: int) -> int:

@@ -234,7 +234,7 @@ class PipelineTeacher(SharedBase, Predictor):
         """A parameter of the network's own, adapters apart: its device and type."""
         return next(p for name, p in self.network.named_parameters() if not is_adapter(name))
 
-    def trainable_copy(self, mode: Literal["full", "lora"] = "full", **options: Any) -> "PipelineTeacher":  # type: ignore[override]
+    def trainable_copy(self, mode: Literal["full", "lora"] = "full", **options: Any) -> "PipelineTeacher":
         """A network to train that starts as this one: all of it (`full`), or low-rank adapters on the same frozen
         weights (`lora`: rank, alpha, dropout, targets)."""
         if mode == "lora":

@@ -78,8 +78,9 @@ class Prompts(_PromptData):
 
     def __init__(self, **options: Any):
         self.options = PromptsOptions(**options)
+        bad: list[prompt_files.Bad] = []
         if self.options.prompts:
-            rows, bad = [Prompt(text) for text in self.options.prompts], []
+            rows = [Prompt(text) for text in self.options.prompts]
         else:
             rows, bad = prompt_files.read(str(self.options.file), skip_bad=self.options.skip_bad)
         if bad:

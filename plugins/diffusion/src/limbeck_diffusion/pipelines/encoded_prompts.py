@@ -30,7 +30,8 @@ class EncodedPrompts:
     """
 
     def __init__(self, rows: Sequence[Prompt], teacher: Any, files: EncodedFiles, *, unload: bool = False):
-        self.rows, self.files, self.encoder = list(rows), files, getattr(teacher, "prompts", None)
+        self.rows, self.files = list(rows), files
+        self.encoder: Any = getattr(teacher, "prompts", None)  # a PromptEncoder; None where classes are the conditions
         self.labels: Tensor | None = None
         if not hasattr(teacher, "encode"):
             raise LimbeckError(
@@ -80,7 +81,7 @@ class EncodedPrompts:
         return [
             "prompt", diffusers.__version__, teacher.family.name, text_identity(teacher),
             str(next(teacher.network.parameters()).dtype), encoder.settings,
-            asdict(size) if is_dataclass(size) else str(size),
+            asdict(size) if is_dataclass(size) and not isinstance(size, type) else str(size),
         ]  # fmt: skip
 
     def _key(self, text: str) -> str:

@@ -170,7 +170,7 @@ def _unnamed(pipeline: Any) -> None:
         config = getattr(part, "_internal_dict", None)
         if config is not None and "_name_or_path" in config:
             part._internal_dict = type(config)({k: v for k, v in config.items() if k != "_name_or_path"})
-        theirs = getattr(part, "config", None)
+        theirs: Any = getattr(part, "config", None)
         if getattr(theirs, "_name_or_path", ""):
             theirs._name_or_path = ""
 

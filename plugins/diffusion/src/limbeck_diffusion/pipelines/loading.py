@@ -116,7 +116,7 @@ def diffusers_student(modality: str | None = None, **options: Any) -> PipelineTe
             path="generator.model",
         )
     teacher = diffusers_teacher(modality, **chosen.model_dump())
-    return teacher.train().requires_grad_(True)  # type: ignore[return-value]
+    return teacher.train().requires_grad_(True)
 
 
 def image_teacher(**options: Any) -> PipelineTeacher:

@@ -107,7 +107,7 @@ def adapter_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def adapter_config(network: nn.Module) -> dict[str, Any]:
     """Rank, scale and targets, as peft writes them; without what is None."""
-    config: Mapping[str, Any] = network.peft_config[ADAPTER].to_dict()  # type: ignore[union-attr, operator, index]
+    config: Mapping[str, Any] = network.peft_config[ADAPTER].to_dict()  # type: ignore[union-attr, index]
     kept = {}
     for key, value in config.items():
         if value is None or value == {} or key in ("runtime_config", "auto_mapping", "loftq_config", "peft_version"):

@@ -142,7 +142,7 @@ def prompt(line: int, row: Mapping[str, Any] | str) -> Prompt | Bad:
         row = {"caption": row}
     if not isinstance(row, Mapping):
         return Bad(line, f"a {type(row).__name__}, where a text or an object is expected")
-    found = {}
+    found: dict[str, Any] = {}
     for name, keys in (("caption", CAPTION), ("negative", NEGATIVE), ("label", CLASS)):
         found[name] = next((row[key] for key in keys if row.get(key) not in (None, "")), None)
     for name in ("caption", "negative"):
@@ -159,8 +159,8 @@ def prompt(line: int, row: Mapping[str, Any] | str) -> Prompt | Bad:
         if found["label"] < 0:
             return Bad(line, f"its class is {found['label']}, below 0")
     if found["caption"] is None and found["label"] is None:
-        keys = ", ".join(map(str, row)) or "nothing"
-        return Bad(line, f"neither {CAPTION[0]} nor {CLASS[0]} (it has {keys})")
+        given = ", ".join(map(str, row)) or "nothing"
+        return Bad(line, f"neither {CAPTION[0]} nor {CLASS[0]} (it has {given})")
     return Prompt(**found)
 
 

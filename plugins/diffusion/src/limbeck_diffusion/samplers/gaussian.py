@@ -155,7 +155,7 @@ class GridSampler(Sampler, ABC):
         self, predictor: Teacher, cond: Any, *, steps: int, rng: Rng, noise: Tensor
     ) -> Iterator[tuple[Tensor, float]]:
         """Every state (x_t, t) of the walk, noise first, sample last. Each is computed when it is asked for."""
-        process: GaussianProcess = unwrap(predictor).process
+        process: Any = unwrap(predictor).process
         times = self.grid(process, steps)
         path = self.path(x0_predictor(predictor, cond), process, noise, times, rng)
         yield noise, float(times[0])
@@ -317,4 +317,5 @@ class Multistep(Sampler):
         return Plan(tuple(o.times), transition=o.transition)
 
     def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
-        return rollout(predictor, cond, plan=self.plan(unwrap(predictor).process, steps), rng=rng, grad="none", noise=x)
+        process: Any = unwrap(predictor).process
+        return rollout(predictor, cond, plan=self.plan(process, steps), rng=rng, grad="none", noise=x)

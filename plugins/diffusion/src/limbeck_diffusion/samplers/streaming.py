@@ -45,7 +45,7 @@ class Streaming(Sampler):
     def __init__(self, **options: Any):
         self.options = self.Options(**options)
 
-    def _how(self, predictor: Predictor, steps: int) -> dict[str, Any]:
+    def _how(self, predictor: Any, steps: int) -> dict[str, Any]:
         o, process = self.options, predictor.process
         return {
             "plan": chunk_plan(o, process, steps, transition=o.transition),
@@ -68,11 +68,11 @@ class Streaming(Sampler):
     ) -> Iterator[Tensor]:
         """Chunks (B, f, ...) as they come, without gradients; `frames` of them in all, or no end (None). Stop whenever
         you like: nothing is computed ahead, and nothing stays behind."""
-        how = self._how(unwrap(predictor), steps)  # type: ignore[arg-type]
+        how = self._how(unwrap(predictor), steps)
         return chunk_stream(predictor, cond, rng=rng, frames=frames, batch_size=batch_size, noise=noise, **how)
 
     def walk(self, predictor: Teacher, cond: Any, x: Tensor, *, steps: int, rng: Rng) -> Sample:
-        how = self._how(unwrap(predictor), steps)  # type: ignore[arg-type]
+        how = self._how(unwrap(predictor), steps)
         return chunked_rollout(predictor, cond, rng=rng, frames=self.options.frames, noise=x, grad="none", **how)
 
     def evaluations(self, steps: int) -> int:

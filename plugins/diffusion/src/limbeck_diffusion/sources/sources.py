@@ -102,7 +102,8 @@ class PriorSource(_Partnered):
     Options = PriorSourceOptions
 
     def batch(self, size: int, rng: Rng) -> Batch:
-        spec: Any = unwrap(self.generator if self.teacher is None else self.teacher)
+        network: Any = self.generator if self.teacher is None else self.teacher
+        spec = unwrap(network)
         # "noise" is also the name under which a rollout would draw it: giving it here changes no number
         noise = spec.process.prior_sample((size, *spec.space.event), rng)
         return Batch(noise=noise, cond=self.conditions(size, rng))
@@ -163,10 +164,11 @@ class PairsSource(_Partnered):
             from limbeck.plugins.registry import create
             from limbeck_diffusion.objectives.regression.ode_pairs import make_pairs, progress_bar
 
-            o = self.options
+            o, teacher = self.options, self.teacher
+            assert teacher is not None
             with progress_bar("teacher pairs") as progress:
                 self._pairs = make_pairs(
-                    self.teacher,
+                    teacher,
                     create("sampler", o.sampler),
                     o.count,
                     steps=o.steps,
@@ -196,6 +198,7 @@ class StudentSource(_Partnered):
         spec = unwrap(self.generator)
         assert isinstance(spec, Predictor)
         cond = self.conditions(size, rng)
-        plan = Plan.uniform(spec.process, self.options.steps)
+        process: Any = spec.process
+        plan = Plan.uniform(process, self.options.steps)
         sample = rollout(spec, cond, plan=plan, rng=rng, batch_size=size, grad="none")
         return Batch(x0=sample.value.detach(), cond=cond)
