@@ -104,6 +104,8 @@ class Component:
         summary: one line.
         options: `module:attribute` of the pydantic model of its options, in a module that imports no torch, so that a
             wrong option is refused before anything heavy loads. None: derived from the signature when it is resolved.
+        defaults: defaults that differ from those of `options`, nested blocks included. A method, or a bundled teacher,
+            that is only other defaults is a row of the manifest and needs no class.
         modality: image, video, audio, 3d, text, or any.
         can: abilities offered (generator, teacher, data). Of a sampler: what it walks, `gaussian` unless it says
             otherwise (`categorical` tokens, `generates` behind a prompt, `renders` for cameras).
@@ -127,6 +129,7 @@ class Component:
     details: Mapping[str, str] = field(default_factory=dict)
     extra: str | None = None
     example: Mapping[str, Any] | None = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "can", frozenset(self.can))

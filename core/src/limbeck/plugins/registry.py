@@ -286,12 +286,31 @@ class Registry:
         one derived from its signature."""
         entry = self.find(kind, name)
         if entry.component.options is not None:
-            return self._import(entry, entry.component.options)
+            return self._declared_options(entry)
         target = self.resolve(kind, name)
         declared = getattr(target, "Options", None)
         if declared is not None:
             return declared
         return derived_options(target, PARTNERS.get(kind, ()))
+
+    def _declared_options(self, entry: Entry) -> Any:
+        """The model that the manifest names, with the defaults that it states."""
+        key = (f"{entry.component.kind} options", entry.qualified)
+        if key not in self._resolved:
+            model = self._import(entry, str(entry.component.options))
+            defaults = entry.component.defaults
+            if defaults:
+                from limbeck.options import with_defaults
+
+                try:
+                    model = with_defaults(model, defaults)
+                except ValueError as error:
+                    raise PluginLoadError(
+                        f"{entry.distribution} states defaults of {entry.component.kind} {entry.component.name!r} that "
+                        f"do not fit: {error}. Tell the plugin's author."
+                    ) from error
+            self._resolved[key] = model
+        return self._resolved[key]
 
     def validated(self, kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options as keyword arguments, checked and converted. Raises OptionError."""
@@ -323,7 +342,7 @@ class Registry:
         if objective.component.options is None and not hasattr(options, "needs"):
             return needs
         if not hasattr(options, "needs"):
-            model = self._import(objective, str(objective.component.options))
+            model = self._declared_options(objective)
             try:
                 options = model.model_validate(dict(options or {}))
             except ValueError:  # wrong or incomplete options are somebody else's error: judge by the manifest alone

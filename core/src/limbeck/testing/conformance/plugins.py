@@ -39,6 +39,13 @@ def load(target: Any) -> Any:
     return value
 
 
+def options_of(c: Component) -> Any:
+    """The model of a component's options, with the defaults that its manifest states."""
+    from limbeck.options import with_defaults
+
+    return with_defaults(load(c.options), c.defaults)
+
+
 def imported_by(module: str) -> list[str]:
     """Heavy packages that a fresh interpreter holds after importing `module`."""
     code = f"import sys, json, {module}; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
@@ -106,7 +113,7 @@ def options_round_trip(case: Case) -> None:
     for c in components_of(manifest_of(case)):
         if not c.options:
             continue
-        where, model = f"{c.kind} {c.name!r}", load(c.options)
+        where, model = f"{c.kind} {c.name!r}", options_of(c)
         assert issubclass(model, BaseModel), f"{where}: {c.options} is no pydantic model; subclass limbeck.Options"
         for name, field in model.model_fields.items():
             assert field.description, (
@@ -179,7 +186,7 @@ def declared_abilities_are_there(case: Case) -> None:
         if c.example is None:
             continue  # it needs what nobody has by default
         given = {**c.example, **case.extra.get("component_options", {}).get(name, {})}
-        if c.options and any(f.is_required() for n, f in load(c.options).model_fields.items() if n not in given):
+        if c.options and any(f.is_required() for n, f in options_of(c).model_fields.items() if n not in given):
             continue
         conditions = case.extra.get("component_conditions", {}).get(name, lambda n: None)
         inner = Case(c.kind, _builder(c, given), c.can, conditions)
@@ -223,7 +230,7 @@ def _builder(c: Component, given: Mapping[str, Any]) -> Any:
 
     def make() -> Any:
         limbeck.rng(0, phase=f"conformance/{c.kind}/{c.name}").seed_globally()
-        options = dict(load(c.options)(**given)) if c.options else dict(given)
+        options = dict(options_of(c)(**given)) if c.options else dict(given)
         return load(c.target)(**options)
 
     return make
