@@ -40,7 +40,7 @@ def test_other_defaults_keep_descriptions_checks_and_what_is_not_named():
 def test_a_default_of_no_option_is_refused_with_what_is_allowed():
     with pytest.raises(ValueError, match=r"Matching has no option 'step'.*Allowed: steps, path, critic"):
         with_defaults(Matching, {"step": 4})
-    with pytest.raises(ValueError, match=r"Critic has no option 'update'.*Allowed: updates, lr"):
+    with pytest.raises(ValueError, match="critic.update: no such option"):
         with_defaults(Matching, {"critic": {"update": 4}})
 
 

@@ -104,8 +104,10 @@ class Component:
         summary: one line.
         options: `module:attribute` of the pydantic model of its options, in a module that imports no torch, so that a
             wrong option is refused before anything heavy loads. None: derived from the signature when it is resolved.
-        defaults: defaults that differ from those of `options`, nested blocks included. A method, or a bundled teacher,
-            that is only other defaults is a row of the manifest and needs no class.
+        defaults: defaults that differ from those of `options`; for a block a mapping of the keys that differ. A method,
+            or a bundled teacher, that is only other defaults is a row of the manifest and needs no class: a preset.
+        preset_of: of a preset, the name of the component whose defaults it changes (of another plugin: `plugin/name`),
+            which `limbeck show` compares it with.
         modality: image, video, audio, 3d, text, or any.
         can: abilities offered (generator, teacher, data). Of a sampler: what it walks, `gaussian` unless it says
             otherwise (`categorical` tokens, `generates` behind a prompt, `renders` for cameras).
@@ -130,6 +132,7 @@ class Component:
     extra: str | None = None
     example: Mapping[str, Any] | None = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    preset_of: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "can", frozenset(self.can))

@@ -19,7 +19,7 @@ RECIPE = """
 name: toy_dmd2
 teacher: {use: image/digits}
 generator: {use: image/digits, init: teacher}
-objective: {use: dmd2, critic_updates: 5}
+objective: {use: dmd2, critic: {updates: 5}}
 sampling: {use: multistep, steps: 1}
 train: {steps: 200, batch_size: 8, lr: 2.0e-4, seed: 3}
 evaluate: {metrics: [frechet]}
@@ -281,7 +281,7 @@ def test_recall_that_collapses_between_evaluations_is_an_alarm(folder):
     write_metrics(folder, recall=lambda s: 0.71 if s <= 100 else 0.12)
     (alarm,) = alarms(read(folder))
     assert alarm.title == "Mode collapse" and "fell from 0.71 (step 50) to 0.12 (step 150)" in alarm.text
-    assert "objective.critic_updates=10" in alarm.advice and "train.phases.critic.lr=0.0004" in alarm.advice
+    assert "objective.critic.updates=10" in alarm.advice and "train.phases.critic.lr=0.0004" in alarm.advice
 
 
 def test_a_recall_that_came_back_is_told_so(folder):

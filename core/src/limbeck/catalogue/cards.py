@@ -25,21 +25,41 @@ def type_name(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-def options_table(model: Any) -> list[dict[str, str]]:
-    """name, type, default and description of every option of a pydantic model."""
+def options_table(model: Any, block: Any = None, path: str = "") -> list[dict[str, str]]:
+    """name, type, default and description of every option of a pydantic model; those of a block by their full path.
+    `block` holds the defaults of a model that is a block."""
+    from limbeck.options import Options, kinds_of
+
     rows = []
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else field.get_default(call_default_factory=True)
-        default = default if isinstance(default, str) else "null" if default is None else str(default)
+        if block is not None:
+            default = getattr(block, name)
+        else:
+            default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+        if isinstance(default, Options):
+            inside = options_table(type(default), default, f"{path}{name}.")
+            kinds = [kind for member in get_args(field.annotation) for kind in kinds_of(member)]
+            for row in inside:
+                if kinds and row["name"] == f"{path}{name}.kind":
+                    row["type"] = " | ".join(kinds)
+            rows += inside
+            continue
         rows.append(
             {
-                "name": name,
+                "name": f"{path}{name}",
                 "type": type_name(field.annotation),
-                "default": default,
+                "default": written(default),
                 "description": field.description or "",
             }
         )
     return rows
+
+
+def written(default: Any) -> str:
+    """A default as a recipe writes it."""
+    if isinstance(default, str):
+        return default
+    return "null" if default is None else str(default)
 
 
 class Card:
@@ -61,6 +81,20 @@ class Card:
             return options_table(self.registry.options_model(component.kind, self.entry.qualified)), ""
         except LimbeckError as error:
             return [], str(error)
+
+    def differences(self) -> dict[str, str]:
+        """Of a preset: the options whose defaults are others than those of the component it is a preset of."""
+        component = self.entry.component
+        if not component.preset_of:
+            return {}
+        from limbeck.options import differences
+
+        base = component.preset_of if "/" in component.preset_of else f"{self.entry.plugin}/{component.preset_of}"
+        try:
+            mine, theirs = (self.registry.options_model(component.kind, n) for n in (self.entry.qualified, base))
+        except LimbeckError:
+            return {}
+        return {path: written(default) for path, default in differences(mine, theirs).items()}
 
     def recipes(self) -> list[str]:
         """Registered recipes that name this component."""
@@ -98,6 +132,8 @@ class Card:
             "reference": component.reference,
             "example": dict(component.example) if component.example is not None else None,
             "target": component.target if isinstance(component.target, str) else repr(component.target),
+            "preset_of": component.preset_of,
+            "differences": self.differences(),
             "options": options,
             "recipes": self.recipes() if component.kind != "recipe" else [],
         }
@@ -115,6 +151,7 @@ class Card:
             **{f"needs of {role}": ", ".join(words) for role, words in card["needs"].items()},
             "can": ", ".join(card["can"]),
             **{key: str(value) for key, value in card["details"].items()},
+            f"as {card['preset_of']}, with": ", ".join(f"{key}: {value}" for key, value in card["differences"].items()),
             "quick trial": ", ".join(f"{key}: {value}" for key, value in (card["example"] or {}).items()),
             "reference": card["reference"],
             "recipes": ", ".join(card["recipes"]),

@@ -3,7 +3,7 @@
     limbeck.registry.plugins()                          # a row per plugin: status, reason, fix
     limbeck.registry.find("objective", "dmd2")          # described, not imported
     limbeck.registry.resolve("objective", "dmd2")       # imported, on first use
-    limbeck.create("objective", "dmd2", critic_updates=5)
+    limbeck.create("objective", "dmd2", critic={"updates": 5})
 
 A bare name works while one component has it; `plugin/name` (entry-point or distribution name first) always works. Two
 modalities may have the same name (`image/diffusers`, `video/diffusers`); within one, the second is a duplicate.
@@ -232,14 +232,25 @@ class Registry:
         entry = self.find(kind, name)
         key = (kind, entry.qualified)
         if key not in self._resolved:
-            target = entry.component.target
-            if not isinstance(target, str):
-                self._resolved[key] = target
-            elif kind == "recipe":
-                self._resolved[key] = self._recipe_file(entry)
+            target: Any = entry.component.target
+            if kind == "recipe" and isinstance(target, str):
+                found: Any = self._recipe_file(entry)
             else:
-                self._resolved[key] = self._import(entry, target)
+                found = self._import(entry, target) if isinstance(target, str) else target
+            self._resolved[key] = self._preset(entry, found) if entry.component.defaults else found
         return self._resolved[key]
+
+    def _preset(self, entry: Entry, target: Any) -> Any:
+        """A class as a component with `defaults` describes it: a subclass with the component's options and needs, and
+        its name where the class has one for its messages. What is no class of options stays as it is: `create` gives it
+        all options."""
+        component = entry.component
+        if not hasattr(target, "Options"):
+            return target
+        facts: dict[str, Any] = {"Options": self._declared_options(entry), "__doc__": component.summary}
+        facts |= {"name": component.name} if hasattr(target, "name") else {}
+        facts |= {"needs": component.needs} if component.kind == "objective" else {}
+        return type(target)(target.__name__, (target,), {**facts, "__module__": target.__module__})
 
     def _import(self, entry: Entry, target: str) -> Any:
         module, _, attribute = target.partition(":")

@@ -7,14 +7,16 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from limbeck.errors import OptionError, did_you_mean
+from limbeck.options import kinds_of
 from limbeck.recipe.text import Origin, YamlPath, dotted
 
 
-def _model_at(model: type[BaseModel], path: YamlPath) -> type[BaseModel] | None:
-    """The model that checks the mapping at `path`, by way of Optional, tuple and Mapping annotations."""
+def _model_at(model: type[BaseModel], path: YamlPath, loc: Sequence[Any] = ()) -> type[BaseModel] | None:
+    """The model that checks the mapping at `path`, by way of Optional, tuple and Mapping annotations. Where several
+    kinds of a block could, pydantic's location `loc` names the one that did."""
     annotation: Any = model
     for part in path:
-        found, inside_container = _inner(annotation)
+        found, inside_container = _inner(annotation, loc)
         if found is None:
             return None
         if inside_container:  # `part` is an index or a free key
@@ -23,20 +25,26 @@ def _model_at(model: type[BaseModel], path: YamlPath) -> type[BaseModel] | None:
             annotation = found.model_fields[part].annotation
         else:
             return None
-    found, inside_container = _inner(annotation)
+    found, inside_container = _inner(annotation, loc)
     return None if inside_container else found
 
 
-def _inner(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The model that an annotation mentions, and whether it is that of the elements of a container."""
+def _inner(annotation: Any, loc: Sequence[Any] = ()) -> tuple[type[BaseModel] | None, bool]:
+    """The model that an annotation mentions, and whether it is that of the elements of a container. Of several, the one
+    whose `kind` stands in `loc`, or the first."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
+    first: tuple[type[BaseModel] | None, bool] = None, False
     for argument in get_args(annotation):
-        found, deeper = _inner(argument)
-        if found is not None:
-            origin = get_origin(annotation)
-            return found, deeper or (isinstance(origin, type) and issubclass(origin, Collection))
-    return None, False
+        found, deeper = _inner(argument, loc)
+        if found is None:
+            continue
+        origin = get_origin(annotation)
+        here = found, deeper or (isinstance(origin, type) and issubclass(origin, Collection))
+        if set(kinds_of(found)) & {part for part in loc if isinstance(part, str)}:
+            return here
+        first = here if first[0] is None else first
+    return first
 
 
 def _place(loc: Sequence[Any], data: Any, last_may_be_absent: bool) -> YamlPath:
@@ -102,7 +110,7 @@ def explain(
     problems: dict[YamlPath, list[str]] = {}
     for item in error.errors(include_url=False):
         path = _place(item["loc"], data, item["type"] == "missing")
-        inside = _model_at(model, path[:-1] if item["type"] == "extra_forbidden" else path)
+        inside = _model_at(model, path[:-1] if item["type"] == "extra_forbidden" else path, item["loc"])
         allowed = [*(inside.model_fields if inside else ()), *(also if len(path) <= 1 else ())]
         message = _message(item, allowed, owner if len(path) <= 1 else "", getattr(inside, "retired", {}))
         said = problems.setdefault(path, [])

@@ -98,13 +98,13 @@ def _critic_lags(record: Record) -> list[Alarm]:
 
 
 def _critic_advice(record: Record) -> str:
-    updates = record.block("objective").get("critic_updates")
+    updates = (record.block("objective").get("critic") or {}).get("updates")
     phases = record.block("train").get("phases") or {}
     base = record.block("train").get("lr")
     rate = (phases.get("critic") or {}).get("lr") or base
     advice = []
     if isinstance(updates, int):
-        advice.append(f"objective.critic_updates={2 * updates}")
+        advice.append(f"objective.critic.updates={2 * updates}")
     if isinstance(rate, int | float) and "critic" in phase_series(record):
         advice.append(f"train.phases.critic.lr={2 * rate:g}")
     if isinstance(base, int | float):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import limbeck
 from limbeck.interfaces import Batch, Data, Loss, Objective, Phase, Space
-from limbeck.manifest import ABILITIES
+from limbeck.manifest import ABILITIES, Needs
 from limbeck.networks.denoiser import Denoiser
 from limbeck.process.gaussian import RectifiedFlow
 from limbeck.randomness import Rng
@@ -87,9 +87,18 @@ OF_CLIPS = frozenset({"cache", "frame_time"})
 CAUSAL_ABILITIES = {**TOY_ABILITIES, "generator": PREDICTOR - {"flow_map_time", "forward_mode"} | OF_CLIPS}
 
 
-def needs_of(objective: Objective) -> Any:
+def needs_of(objective: Objective) -> Needs:
+    """Those of its class (its own, or those of the manifest that registers it) and those of its options."""
+    needs = vars(type(objective)).get("needs") or _registered_needs(type(objective)) or objective.needs
     options: Any = getattr(objective, "options", None)
-    return objective.needs | options.needs() if hasattr(options, "needs") else objective.needs
+    return needs | options.needs() if hasattr(options, "needs") else needs
+
+
+def _registered_needs(kind: type[Objective]) -> Needs | None:
+    """What the manifest states that registers this class as it is, without other defaults."""
+    target = f"{kind.__module__}:{kind.__qualname__}"
+    rows = (entry.component for entry in limbeck.registry.components("objective"))
+    return next((c.needs for c in rows if c.target in (kind, target) and not c.defaults), None)
 
 
 class Game:
