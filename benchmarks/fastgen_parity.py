@@ -16,7 +16,7 @@ from limbeck.interfaces import Batch, Phase, Space
 from limbeck.networks.denoiser import Denoiser
 from limbeck.process.gaussian import RectifiedFlow
 from limbeck.testing import FixedDraws
-from limbeck_diffusion.objectives.matching.score_difference import DMD2
+from limbeck_diffusion.objectives.matching.score_difference import ScoreDifference
 
 GENERATOR, CRITIC = Phase("generator", ("generator",)), Phase("critic", ("critic",))
 
@@ -68,8 +68,8 @@ def peer(teacher: Denoiser, student: Denoiser, critic: Denoiser, t: Tensor, crit
     return Pipeline(student.network, teacher.network, critic.network, config)
 
 
-def objective(teacher: Denoiser, student: Denoiser, critic: Denoiser) -> DMD2:
-    ours = DMD2(critic_loss="velocity")
+def objective(teacher: Denoiser, student: Denoiser, critic: Denoiser) -> ScoreDifference:
+    ours = ScoreDifference(critic={"loss": "velocity"})
     ours.setup(student, teacher.freeze())
     ours.roles()["critic"].predictor.load_state_dict(critic.state_dict())
     return ours

@@ -131,7 +131,7 @@ def main() -> None:
         "clip": train.clip,
         "betas": tuple(train.betas),
         "ema": train.ema[0],
-        "critic_updates": built.objective.options.critic_updates,
+        "critic_updates": built.objective.options.critic.updates,
     }
     data = built.data.split("train")
     rows = data.batch(torch.arange(len(data)))

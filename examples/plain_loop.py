@@ -12,7 +12,7 @@ def distill(steps: int, batch_size: int = 128, seed: int = 0):
     teacher = limbeck.create("teacher", "image/digits").freeze()
     generator = teacher.trainable_copy("full")
     data = limbeck.create("data", "image/digits").split("train")
-    objective = limbeck.create("objective", "dmd2", critic_updates=5)
+    objective = limbeck.create("objective", "dmd2", critic={"updates": 5})
     objective.setup(generator, teacher)
     optimizers = {name: torch.optim.AdamW(role.parameters(), lr=2e-4) for name, role in objective.roles().items()}
 

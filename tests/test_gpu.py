@@ -9,7 +9,7 @@ pytestmark = pytest.mark.gpu
 
 QUICK = [
     "train.batch_size=32", "evaluate.every=null", "evaluate.metrics=[]", "evaluate.compare=false", "evaluate.grid=0",
-    "report.write=false", "objective.critic_updates=2",
+    "report.write=false", "objective.critic.updates=2",
 ]  # fmt: skip
 
 

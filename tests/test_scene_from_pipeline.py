@@ -58,7 +58,7 @@ def test_views_are_told_to_the_text_encoder_beside_the_cameras(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("objective", "options"), [("sds", {}), ("vsd", {"critic_lora": {"rank": 2}})])
+@pytest.mark.parametrize(("objective", "options"), [("sds", {}), ("vsd", {"critic": {"lora": {"rank": 2}}})])
 def test_a_scene_is_moved_by_a_pipeline_through_its_autoencoder(model, objective, options, tmp_path, monkeypatch):
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
     content = recipe(model, objective, tmp_path, **options)

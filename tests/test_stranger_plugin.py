@@ -95,7 +95,7 @@ def test_a_recipe_with_its_teacher_and_objective_runs_to_the_end(venv, tmp_path)
 
 def test_its_teacher_works_with_an_objective_it_has_never_heard_of(venv, tmp_path):
     changed = [
-        "objective={use: dmd2, critic_updates: 1, critic_init: generator}",
+        "objective={use: dmd2, critic: {updates: 1, init: generator}}",
         "train.steps=3",
         "train.batch_size=32",
     ]

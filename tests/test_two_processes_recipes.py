@@ -39,15 +39,15 @@ SGD = ["train.optimizer=sgd", "train.lr=0.05", "train.betas=[0.9, 0.99]", "train
 # AdamW divides by the gradient's size: rounding grows to the learning rate where a gradient is almost zero
 ADAMW = ["train.optimizer=adamw", "train.lr=1e-4", "train.weight_decay=0"]
 GAN = [
-    "train.batch_size=16", "train.steps=2", "objective.critic_updates=2", "objective.gan_weight=0.1",
-    "objective.critic_gan_weight=0.1",
+    "train.batch_size=16", "train.steps=2", "objective.critic.updates=2", "objective.discriminator.weight=0.1",
+    "objective.discriminator.critic_weight=0.1",
 ]  # fmt: skip
 TEXT = ["train.batch_size=4", "train.steps=2", "data.length=24"]
 SELF_FORCING = {
     "name": "toy_self_forcing",
     "teacher": {"use": "toy_clips"},
     "generator": {"use": "toy_causal", "init": "random"},
-    "objective": {"use": "self_forcing", "steps": 2, "critic_updates": 2},
+    "objective": {"use": "self_forcing", "rollout": {"steps": 2}, "critic": {"updates": 2}},
     "train": {"batch_size": 8, "steps": 3, "ema": 0.9},
 }
 ADAPTERS = {
@@ -70,7 +70,7 @@ def on_one_base(folder: Path) -> dict:
         "name": "on_one_base",
         "teacher": {"use": "image/diffusers", "model": str(model)},
         "generator": {"use": "image/diffusers", "init": "teacher", "lora": {"rank": 4}},
-        "objective": {"use": "dmd2", "steps": 2, "critic_updates": 1, "critic_lora": {"rank": 2}},
+        "objective": {"use": "dmd2", "rollout": {"steps": 2}, "critic": {"updates": 1, "lora": {"rank": 2}}},
         "data": {"use": "prompts", "prompts": ["a fox", "b", "dog in fog"]},
         "source": {"use": "prior"},
         "train": {"steps": 3, "batch_size": 2, "lr": 5e-3, "ema": 0.9},
@@ -87,13 +87,13 @@ SLOW = {
     "low-rank adapters": (ADAPTERS, [*SGD, "train.lr=0.5"]),
     "dmd2 with AdamW": ("digits_dmd2_gan", [*GAN, *ADAMW, "train.phases.critic.lr=1e-4"]),
     "consistency with a moving target": (
-        "digits_consistency", [*SGD, "train.batch_size=16", "train.steps=3", "objective.target_decay=0.9"],
+        "digits_consistency", [*SGD, "train.batch_size=16", "train.steps=3", "objective.target.decay=0.9"],
     ),
     "masked diffusion": ("pydocs_sdtt", [*TEXT, *SGD]),
     "guided teacher, compared": (
         "digits_dmd2",
         [
-            *SGD, "train.batch_size=8", "train.steps=2", "objective.critic_updates=1", "train.phases.critic.lr=0.05",
+            *SGD, "train.batch_size=8", "train.steps=2", "objective.critic.updates=1", "train.phases.critic.lr=0.05",
             "teacher.guidance=1.5", "evaluate.metrics=[frechet]", "evaluate.compare=true", "evaluate.samples=64",
             "evaluate.batch_size=64", "evaluate.every=1", "evaluate.grid=4", "evaluate.teacher.steps=3",
             "evaluate.teacher_fewest=null",
@@ -200,7 +200,7 @@ def test_two_processes_equal_one_in_every_modality(slow, mode, name):
 def test_the_command_line_under_torchrun_saves_on_ctrl_c_and_one_process_goes_on(tmp_path):
     run = tmp_path / "run"
     overrides = [
-        *QUICK, "train.batch_size=8", "train.steps=100000", "train.parallel=fully_shard", "objective.critic_updates=1",
+        *QUICK, "train.batch_size=8", "train.steps=100000", "train.parallel=fully_shard", "objective.critic.updates=1",
     ]  # fmt: skip
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

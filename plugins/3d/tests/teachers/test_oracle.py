@@ -110,9 +110,9 @@ def test_bad_meshes_prompts_and_conditions_are_named(tmp_path):
 
 
 RECOVERY = {
-    "sds": {"t_range": (0.5, 0.95)},
-    "vsd": {"t_range": (0.2, 0.8), "critic_t_range": (0.2, 0.8)},
-    "ism": {"t_range": (0.3, 0.4), "interval": 0.3, "weight": "sds"},
+    "sds": {"times": {"range": (0.5, 0.95)}},
+    "vsd": {"times": {"range": (0.2, 0.8)}, "critic": {"times": {"range": (0.2, 0.8)}}},
+    "ism": {"times": {"range": (0.3, 0.4)}, "inversion": {"interval": 0.3}, "field": {"weight": "sds"}},
 }
 
 

@@ -5,7 +5,7 @@ import torch
 
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Prediction
-from limbeck_diffusion.objectives.matching.kernels import checked
+from limbeck_diffusion.objectives.finite import checked
 
 
 class TimesElsewhere:

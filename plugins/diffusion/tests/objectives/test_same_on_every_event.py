@@ -69,13 +69,16 @@ def causal(chunk=2):
 @pytest.mark.parametrize(
     "name, options",
     [
-        ("dmd2", {"steps": 2}),
-        ("dmd2", {"critic_init": "generator", "gan_weight": 0.1, "normalise_by": "frame"}),
+        ("dmd2", {"rollout": {"steps": 2}}),
+        (
+            "dmd2",
+            {"critic": {"init": "generator"}, "discriminator": {"weight": 0.1}, "field": {"normalise": "frame"}},
+        ),
         ("consistency", {}),
-        ("consistency", {"levels": "frame", "target_decay": 0.9}),
+        ("consistency", {"levels": "frame", "target": {"decay": 0.9}}),
         ("consistency", {"levels": "chunk", "mode": "training", "solver": "ddim"}),
-        ("consistency", {"levels": "frame", "schedule": "ratio"}),
-        ("self_forcing", {"steps": 2}),
+        ("consistency", {"levels": "frame", "times": {"schedule": "ratio"}}),
+        ("self_forcing", {"rollout": {"steps": 2}}),
         ("diffusion_forcing", {"clean_context": 0.5}),
         ("flow_matching", {}),
         ("ode_pairs", {}),
@@ -126,18 +129,18 @@ def test_a_time_per_frame_with_equal_entries_is_a_time_per_clip():
 
 
 def test_neighbours_of_frames_lie_on_the_grid_and_clean_frames_are_their_own_answer():
-    objective = Consistency(levels="frame", nodes=3, solver="euler")
+    objective = Consistency(levels="frame", times={"nodes": 3}, solver="euler")
     teacher = AR1(FLOW, (4, 1), correlation=0.8).freeze()
     objective.setup(Denoiser(CausalNetwork((4, 1), width=8), FLOW, Space((4, 1))), teacher)
     x0 = Rng(0).normal("x0", (64, 4, 1), torch.float64)
-    xt, t, xs, s = objective.neighbours(Batch(x0=x0), Rng(0))
+    xt, t, xs, s = objective.neighbours.states(Batch(x0=x0), Rng(0))
     assert t.shape == s.shape == (64, 4)
     assert set((3 * t).round().long().flatten().tolist()) == {1, 2, 3}
     torch.testing.assert_close(t - s, torch.full_like(t, 1 / 3))
     velocity = (xt - teacher(xt, t).x0_hat) / t[..., None]  # Euler's step, frame by frame
     torch.testing.assert_close(xs, xt - velocity / 3, rtol=1e-6, atol=1e-7)
     asked = []
-    from limbeck_diffusion.objectives.trajectory.kernels import consistency_pair
+    from limbeck_diffusion.formulas.consistency import consistency_pair
 
     _, end = consistency_pair(
         lambda x, time: x, lambda x, time: asked.append(time) or torch.zeros_like(x), xt, t, xs, s

@@ -128,8 +128,8 @@ def test_every_family_objective_and_mode_leaves_and_samples_alike(tmp_path, monk
 @pytest.mark.parametrize(
     "objective",
     [
-        {"use": "dmd2", "critic_updates": 1, "critic_lora": {"rank": 2}, "gan_weight": 0.01},
-        {"use": "consistency", "mode": "training", "nodes": 4, "target_decay": 0.9},
+        {"use": "dmd2", "critic": {"updates": 1, "lora": {"rank": 2}}, "discriminator": {"weight": 0.01}},
+        {"use": "consistency", "mode": "training", "times": {"nodes": 4}, "target": {"decay": 0.9}},
     ],
     ids=["dmd2_gan", "consistency"],
 )

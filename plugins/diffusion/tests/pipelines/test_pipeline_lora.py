@@ -11,7 +11,7 @@ from torch import nn
 
 from limbeck.engine import tensor_file
 from limbeck.interfaces import Phase
-from limbeck_diffusion.objectives.matching.score_difference import DMD2
+from limbeck_diffusion.objectives.matching.score_difference import ScoreDifference
 from limbeck_diffusion.objectives.trajectory.consistency import Consistency
 from limbeck_diffusion.pipelines import lora
 from limbeck_diffusion.pipelines.loading import diffusers_teacher
@@ -224,14 +224,14 @@ def test_adapters_on_a_network_that_learns_get_a_base_of_their_own(teacher):
 
 def test_objectives_move_adapters_only(teacher):
     student = teacher.trainable_copy("lora", rank=4)
-    objective = DMD2(critic_lora={"rank": 2})
+    objective = ScoreDifference(critic={"lora": {"rank": 2}})
     objective.setup(student, teacher)
     learning = {role: objective.learning(role) for role in objective.roles()}
     assert all(len(parameters) == 64 for parameters in learning.values())
     objective.focus(Phase("critic", ("critic",)))
     assert not any(p.requires_grad for p in student.parameters())
     assert not any(p.requires_grad for p in teacher.parameters())
-    consistency = Consistency(target_decay=0.9)
+    consistency = Consistency(target={"decay": 0.9})
     consistency.setup(student, teacher)
     assert set(storages(teacher)) < set(storages(consistency.target))
     assert all(".lora_" in name for name in consistency.state_dict() if name != "target_step")

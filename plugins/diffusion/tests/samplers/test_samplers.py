@@ -238,7 +238,7 @@ def test_times_that_do_not_fit_are_refused():
         Multistep(times=(1.0, 0.5))(teacher, None, steps=3, rng=Rng(0), batch_size=2)
     with pytest.raises(ValueError, match=r"starts at 80, above t_max=1"):
         Multistep(times=(80.0,))(teacher, None, steps=1, rng=Rng(0), batch_size=2)
-    with pytest.raises(ValueError, match="must fall strictly"):
+    with pytest.raises(ValueError, match="positive and fall strictly"):
         Multistep(times=(0.5, 1.0))
     with pytest.raises(ValueError, match="sigma_max must exceed sigma_min"):
         Heun(sigma_min=1.0, sigma_max=0.5)

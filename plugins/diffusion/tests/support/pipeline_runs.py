@@ -42,10 +42,10 @@ def registered():
 def recipe(name, family, folder, objective, lora, *, steps=2, updates=2, **more):
     """A recipe of a few updates; `lora` trains adapters on student and critic."""
     if objective == "dmd2":
-        options = {"steps": steps, "critic_updates": 1, "critic_lora": {"rank": 2} if lora else None}
+        options = {"rollout": {"steps": steps}, "critic": {"updates": 1, "lora": {"rank": 2} if lora else None}}
         source = {"use": "prior"}
     else:
-        options = {"sampling_steps": steps, "solver": "ddim", "nodes": 4}
+        options = {"sampling_steps": steps, "solver": "ddim", "times": {"nodes": 4}}
         source = {"use": "trajectory", "steps": 2, "sampler": "ddim"}
     teacher = {"use": "tiny_pipelines/pipeline", "model": str(folder), **more.pop("teacher", {})}
     return {

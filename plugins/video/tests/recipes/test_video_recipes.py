@@ -100,7 +100,7 @@ def weights(folder):
 
 def test_an_interrupted_self_forcing_run_resumes_bitwise(tmp_path):
     small = {"generator": STUDENT, "train": few(4, 2), "evaluate": EVALUATE}
-    where = {"overrides": ["objective.frames=20", "objective.critic_init=generator"], **QUIET}
+    where = {"overrides": ["objective.rollout.frames=20", "objective.critic.init=generator"], **QUIET}
     with pytest.raises(Interrupted, match="stopped at step 2 and saved"):
         limbeck.distill("moving_digits_self_forcing", out=tmp_path / "run", callbacks=[Press(2)], **small, **where)
     limbeck.distill("moving_digits_self_forcing", out=tmp_path / "run", resume=True, **small, **where)

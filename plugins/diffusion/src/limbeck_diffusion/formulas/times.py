@@ -126,3 +126,8 @@ def stratified_time(
         u = (row + u) / (count * rng.parts)
     low, high = t_range
     return low + (high - low) * u
+
+
+def clean_before(t: Tensor, first: Tensor) -> Tensor:
+    """Times (B, F) with t = 0 for the frames before `first` (B,)."""
+    return torch.where(torch.arange(t.shape[1], device=t.device) < first[:, None], 0.0, t)

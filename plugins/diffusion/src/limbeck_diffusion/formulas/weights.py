@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limbeck.process.gaussian import GaussianProcess
+from limbeck.process.gaussian import GaussianProcess, align
 
 ErrorKind = Literal["x0", "eps", "v", "velocity", "edm"]
 
@@ -37,3 +37,8 @@ def error_weight(process: GaussianProcess, t: Tensor, kind: ErrorKind, sigma_dat
             sigma = c.sigma_t / c.alpha_t
             return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
     raise ValueError(f"unknown error kind {kind!r}; allowed: x0, eps, v, velocity, edm")
+
+
+def weighted_error(x0_hat: Tensor, x0: Tensor, weight: Tensor) -> Tensor:
+    """mean_event w(t) (x0_hat - x0)^2: x0_hat, x0 (B, *event), weight (B,) or (B, F); returns (B,)."""
+    return (align(weight, x0).to(x0.dtype) * (x0_hat - x0).square()).flatten(1).mean(1)

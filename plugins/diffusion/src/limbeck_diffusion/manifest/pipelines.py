@@ -8,7 +8,7 @@ from limbeck.manifest import Component
 _PACKAGE = "limbeck_diffusion.pipelines"
 _OPTIONS = f"{_PACKAGE}.data_options"
 
-PIPELINES = [
+COMPONENTS = [
     Component(
         "data",
         "prompts",

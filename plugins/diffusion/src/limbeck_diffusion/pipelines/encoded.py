@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from limbeck import disk_cache
 from limbeck.errors import LimbeckError
 from limbeck.export import teacher_files
-from limbeck_diffusion.objectives.regression.ode_pairs import progress_bar
+from limbeck_diffusion.sources.pairs import progress_bar
 
 Entry = dict[str, Tensor]
 IN_MEMORY = 512 * 2**20  # bytes of entries kept beside the files

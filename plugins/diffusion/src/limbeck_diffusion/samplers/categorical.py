@@ -17,7 +17,7 @@ from limbeck.conditions import Conditions
 from limbeck.interfaces import Sample, Sampler, Teacher, unwrap
 from limbeck.process.categorical import CategoricalProcess, MaskedProcess, draw, probabilities
 from limbeck.randomness import Rng
-from limbeck_diffusion.options.tokens import AncestralOptions, ConfidenceOptions
+from limbeck_diffusion.options.samplers import AncestralOptions, ConfidenceOptions
 
 # --- one step --------------------------------------------------------------------------------------------------------
 

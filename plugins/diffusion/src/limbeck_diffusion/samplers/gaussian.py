@@ -21,7 +21,7 @@ from limbeck.process.gaussian import GaussianProcess, align
 from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.sampling.rollouts import Plan, rollout
-from limbeck_diffusion.options.base import (
+from limbeck_diffusion.options.samplers import (
     EDMStochasticOptions,
     GridOptions,
     MultistepDPMOptions,

@@ -10,7 +10,7 @@ from limbeck.interfaces import unwrap
 from limbeck.process.categorical import draw, probabilities
 from limbeck.randomness import Rng
 from limbeck.sampling.rollouts import token_start
-from limbeck_diffusion.options.base import OneCallOptions
+from limbeck_diffusion.options.samplers import OneCallOptions
 from limbeck_diffusion.samplers.categorical import TokenSampler, begin_with
 
 

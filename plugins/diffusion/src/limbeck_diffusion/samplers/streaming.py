@@ -16,7 +16,7 @@ from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.sampling.chunks import chunk_size, chunk_stream, chunked_rollout
 from limbeck.sampling.rollouts import Plan
-from limbeck_diffusion.options.clips import DiffusionForcingSamplerOptions, StreamingOptions
+from limbeck_diffusion.options.samplers import DiffusionForcingSamplerOptions, StreamingOptions
 
 
 def chunk_plan(options: Any, process: GaussianProcess, steps: int, **plan: Any) -> Plan:

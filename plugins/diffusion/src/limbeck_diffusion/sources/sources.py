@@ -16,13 +16,14 @@ from limbeck.options import Options
 from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng, derive_seed
 from limbeck.sampling.rollouts import Plan, rollout
-from limbeck_diffusion.options.base import (
+from limbeck_diffusion.options.sources import (
     DataSourceOptions,
     PairsSourceOptions,
     PriorSourceOptions,
     StudentSourceOptions,
     TrajectorySourceOptions,
 )
+from limbeck_diffusion.sources.pairs import make_pairs, progress_bar
 
 
 @lru_cache(maxsize=16)
@@ -162,7 +163,6 @@ class PairsSource(_Partnered):
         """All of them; generated when first asked for, with a progress bar on a terminal."""
         if self._pairs is None:
             from limbeck.plugins.registry import create
-            from limbeck_diffusion.objectives.regression.ode_pairs import make_pairs, progress_bar
 
             o, teacher = self.options, self.teacher
             assert teacher is not None

@@ -14,7 +14,7 @@ from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianMixtureTeacher, GaussianTeacher, gauss_hermite_batch
 from limbeck.testing.gaussian import GaussianGenerator
-from limbeck_diffusion.objectives.matching.score_difference import DMD2
+from limbeck_diffusion.objectives.matching.score_difference import ScoreDifference
 
 GENERATOR = Phase("generator", ("generator",))
 CRITIC = Phase("critic", ("critic",))
@@ -24,7 +24,7 @@ def gaussian_pair(process, mean, factor, teacher_mean, teacher_std, **options):
     """DMD2 between 1-D Gaussians, in float64, with a critic that knows the student's law exactly."""
     teacher = GaussianTeacher(process, teacher_mean, teacher_std)
     generator = GaussianGenerator(process, mean, factor)
-    objective = DMD2(**options)
+    objective = ScoreDifference(**options)
     objective.setup(generator, teacher)
     objective.roles()["critic"].predictor.load_state_dict(generator.law().state_dict())
     return objective, generator, teacher
@@ -56,7 +56,9 @@ def test_fixture_1_comes_out_of_the_objective():
     t = math.acos(0.8)
     c = process.coefficients(torch.tensor(t, dtype=torch.float64))
     assert (c.alpha_t.item(), c.sigma_t.item()) == (pytest.approx(0.8), pytest.approx(0.9))
-    objective, generator, _ = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, normalise=False, t_range=(0.0, 1.0))
+    objective, generator, _ = gaussian_pair(
+        process, 0.7, 0.6, -0.4, 1.3, field={"normalise": None}, times={"range": (0.0, 1.0)}
+    )
     gradient = generator_gradient(objective, generator, *at_one_time(process, t))
     assert gradient == pytest.approx((0.4710298160, -0.2102026735), abs=1e-7)
 
@@ -73,16 +75,16 @@ def test_field_is_the_gradient_of_the_kl_divergence_in_every_process(process, fr
     d = a * (mean - teacher_mean)
     expected = (s / a) ** 2 * a * d / c_p, (s / a) ** 2 * a**2 * (1 / c_p - 1 / c_q) * factor
     objective, generator, _ = gaussian_pair(
-        process, mean, factor, teacher_mean, teacher_std, normalise=False, t_range=(0.0, 1.0)
+        process, mean, factor, teacher_mean, teacher_std, field={"normalise": None}, times={"range": (0.0, 1.0)}
     )
     gradient = generator_gradient(objective, generator, *at_one_time(process, t))
     assert abs(expected[0]) > 1e-4 and abs(expected[1]) > 1e-5
     assert gradient == pytest.approx(expected, rel=1e-7, abs=1e-12)
 
 
-@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("normalise", ["sample", None])
 def test_the_teachers_own_law_is_a_fixed_point_for_every_sample(normalise):
-    objective, generator, _ = gaussian_pair(RectifiedFlow(), -0.4, 1.3, -0.4, 1.3, normalise=normalise)
+    objective, generator, _ = gaussian_pair(RectifiedFlow(), -0.4, 1.3, -0.4, 1.3, field={"normalise": normalise})
     rng, batch = at_one_time(RectifiedFlow(), 0.5, nodes=8)
     loss = objective.loss(GENERATOR, batch, rng)
     assert loss.terms["field"].item() < 1e-12
@@ -92,7 +94,9 @@ def test_the_teachers_own_law_is_a_fixed_point_for_every_sample(normalise):
 def test_a_lagging_critic_is_used_as_it_is():
     # with critic law q' the field is that of q', not of the student: mean gradient alpha^... (D_q' - D_p)
     process = RectifiedFlow()
-    objective, generator, _ = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, normalise=False, t_range=(0.0, 1.0))
+    objective, generator, _ = gaussian_pair(
+        process, 0.7, 0.6, -0.4, 1.3, field={"normalise": None}, times={"range": (0.0, 1.0)}
+    )
     exact = generator_gradient(objective, generator, *at_one_time(process, 0.5))
     with torch.no_grad():
         objective.roles()["critic"].predictor.means += 1.0
@@ -104,8 +108,8 @@ def test_a_lagging_critic_is_used_as_it_is():
 
 def test_normaliser_divides_each_sample_by_its_distance_from_the_teachers_prediction():
     process = RectifiedFlow()
-    objective, generator, teacher = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, t_range=(0.0, 1.0))
-    plain, _, _ = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, normalise=False, t_range=(0.0, 1.0))
+    objective, generator, teacher = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, times={"range": (0.0, 1.0)})
+    plain, _, _ = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, field={"normalise": None}, times={"range": (0.0, 1.0)})
     z, eps = torch.tensor([[0.3]], dtype=torch.float64), torch.tensor([[-0.8]], dtype=torch.float64)
     rng = FixedDraws({"noise": z, "eps": eps, "t": torch.tensor([0.5], dtype=torch.float64)})
     x0 = 0.7 + 0.6 * 0.3
@@ -125,7 +129,7 @@ def test_guidance_moves_the_target_by_the_closed_form():
     generator = GaussianGenerator(process, 0.2, 0.5, class_means=means)
     found = []
     for real in (Guided(teacher, 2.5), teacher.guided(2.5), teacher):
-        objective = DMD2(normalise=False, t_range=(0.0, 1.0))
+        objective = ScoreDifference(field={"normalise": None}, times={"range": (0.0, 1.0)})
         objective.setup(generator, real)
         objective.roles()["critic"].predictor.load_state_dict(generator.law().state_dict())
         rng, batch = at_one_time(process, 0.4)
@@ -147,7 +151,7 @@ def test_critic_loss_has_its_minimum_at_the_students_law():
     # the irreducible part is the posterior variance: A^2 sigma^2 / (alpha^2 A^2 + sigma^2) in x0
     process = RectifiedFlow()
     objective, *_ = gaussian_pair(
-        process, 0.7, 0.6, -0.4, 1.3, critic_loss="x0", critic_t_range=(0.0, 1.0), normalise=False
+        process, 0.7, 0.6, -0.4, 1.3, critic={"loss": "x0", "times": {"range": (0.0, 1.0)}}, field={"normalise": None}
     )
     rng, batch = at_one_time(process, 0.5)
     objective.focus(CRITIC)
@@ -165,7 +169,7 @@ def test_critic_loss_has_its_minimum_at_the_students_law():
 @pytest.mark.parametrize("kind", ["x0", "eps", "v", "velocity", "edm"])
 def test_every_critic_loss_space_has_the_same_optimum(kind):
     process = RectifiedFlow()
-    objective, *_ = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, critic_loss=kind, critic_t_range=(0.0, 1.0))
+    objective, *_ = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, critic={"loss": kind, "times": {"range": (0.0, 1.0)}})
     rng, batch = at_one_time(process, 0.3)
     objective.focus(CRITIC)
     objective.zero_grad()
@@ -207,7 +211,7 @@ def rows(count: int, x0=None) -> Batch:
 @pytest.mark.parametrize("gan", [0.0, 0.1])
 def test_gradients_reach_only_the_player_whose_turn_it_is(gan):
     teacher = toy(1)
-    objective = DMD2(gan_weight=gan, gan_features=(1, 2))
+    objective = ScoreDifference(discriminator={"weight": gan, "features": (1, 2)})
     objective.setup(toy(0), teacher.freeze())
     batch = rows(8, torch.randn(8, 2))
     for phase in (CRITIC, GENERATOR):
@@ -233,7 +237,7 @@ def test_without_a_discriminator_the_generator_turn_saves_nothing_for_teacher_an
             kept = evaluations_with_grad()
         return sum(seen.values()), kept
 
-    objective = DMD2()
+    objective = ScoreDifference()
     generator = toy(0)
     objective.setup(generator, toy(1).freeze())
     objective.focus(GENERATOR)
@@ -245,10 +249,10 @@ def test_without_a_discriminator_the_generator_turn_saves_nothing_for_teacher_an
 
 
 def test_the_two_time_scales_are_as_configured():
-    objective = DMD2(critic_updates=3)
+    objective = ScoreDifference(critic={"updates": 3})
     assert [p.name for p in objective.phases(0)] == ["critic"] * 3 + ["generator"]
     assert [p.repeat for p in objective.phases(7)][:3] == [0, 1, 2]
-    assert len(DMD2().phases(0)) == 6  # k critic turns and one of the generator, not k - 1
+    assert len(ScoreDifference().phases(0)) == 6  # k critic turns and one of the generator, not k - 1
 
 
 def test_backward_simulation_calls_the_student_on_its_own_rollout_with_one_call_carrying_gradient():
@@ -257,7 +261,7 @@ def test_backward_simulation_calls_the_student_on_its_own_rollout_with_one_call_
     generator.register_forward_hook(
         lambda module, args, out: calls.append((args[1][0].item(), torch.is_grad_enabled()))
     )
-    objective = DMD2(steps=4)
+    objective = ScoreDifference(rollout={"steps": 4})
     objective.setup(generator, toy(1).freeze())
     exits = set()
     for step in range(40):
@@ -274,7 +278,7 @@ def test_exit_last_judges_only_what_is_sampled_in_the_end():
     calls = []
     generator = toy(0)
     generator.register_forward_hook(lambda module, args, out: calls.append(torch.is_grad_enabled()))
-    objective = DMD2(steps=3, exit="last")
+    objective = ScoreDifference(rollout={"steps": 3, "exit": "last"})
     objective.setup(generator, toy(1).freeze())
     for step in range(5):
         calls.clear()
@@ -288,7 +292,7 @@ def test_gradient_all_flows_through_the_earlier_calls_too():
     found = {}
     for calls in ("last", "all"):
         student = GaussianTeacher(RectifiedFlow(), mean=0.7, std=0.6).trainable_copy()
-        objective = DMD2(steps=2, exit="last", gradient=calls, normalise=False)
+        objective = ScoreDifference(rollout={"steps": 2, "exit": "last", "gradient": calls}, field={"normalise": None})
         objective.setup(student, GaussianTeacher(RectifiedFlow(), mean=-0.4, std=1.3))
         objective.roles()["critic"].predictor.load_state_dict(student.state_dict())
         objective.loss(GENERATOR, Batch(noise=torch.tensor([[0.9]], dtype=torch.float64)), Rng(0)).backward()
@@ -299,30 +303,32 @@ def test_gradient_all_flows_through_the_earlier_calls_too():
 
 
 def test_a_discriminator_without_real_data_is_refused():
-    objective = DMD2(gan_weight=0.1, gan_features=(1,))
+    objective = ScoreDifference(discriminator={"weight": 0.1, "features": (1,)})
     objective.setup(toy(0), toy(1).freeze())
-    assert objective.default_source == "data" and DMD2().default_source == "prior"
+    assert objective.default_source == "data" and ScoreDifference().default_source == "prior"
     with pytest.raises(ValueError, match="source"):
         objective.loss(CRITIC, rows(4), Rng(0, 0, CRITIC))
 
 
 def test_a_missing_teacher_and_a_bare_network_are_refused_with_the_hint():
     with pytest.raises(ValueError, match="`teacher:`"):
-        DMD2().setup(toy(0), None)
+        ScoreDifference().setup(toy(0), None)
     with pytest.raises(TypeError, match=r"limbeck\.Denoiser"):
-        DMD2().setup(Toy(), toy(1).freeze())
+        ScoreDifference().setup(Toy(), toy(1).freeze())
 
 
 def test_a_generator_on_another_process_is_refused():
     generator = Denoiser(Toy(), TrigFlow(), Space((2,)))
     with pytest.raises(ValueError, match="init: teacher"):
-        DMD2().setup(generator, toy(1).freeze())
+        ScoreDifference().setup(generator, toy(1).freeze())
 
 
 def test_the_adversarial_gradient_is_the_softened_kl_when_the_discriminator_is_right():
     # fixture 1, NS-GAN row: a head whose logit is log p_t - log q_t gives the gradient of the softened reverse KL
     process = TrigFlow(1.5)
-    objective, generator, teacher = gaussian_pair(process, 0.7, 0.6, -0.4, 1.3, normalise=False, t_range=(0.0, 1.0))
+    objective, generator, teacher = gaussian_pair(
+        process, 0.7, 0.6, -0.4, 1.3, field={"normalise": None}, times={"range": (0.0, 1.0)}
+    )
     student_law = generator.law()
 
     class Right(nn.Module):
@@ -333,7 +339,8 @@ def test_the_adversarial_gradient_is_the_softened_kl_when_the_discriminator_is_r
 
     right = Right()
     objective._bare["critic"] = objective._bound["critic"] = right
-    objective.options = objective.options.model_copy(update={"gan_weight": 1.0})
+    weighted = objective.options.discriminator.model_copy(update={"weight": 1.0})
+    objective.options = objective.options.model_copy(update={"discriminator": weighted})
     z, weight = gauss_hermite_batch(64, 2)
     u = torch.full((len(z),), math.acos(0.8) / process.t_max, dtype=torch.float64)
     draws = {"noise": z[:, :1], "eps": z[:, 1:], "t": u, "gan_eps": z[:, 1:], "gan_t": u}
@@ -366,7 +373,7 @@ def test_a_learned_critic_brings_a_gaussian_student_to_the_teachers_mean_and_cov
     mean = torch.tensor([1.0, -0.5], dtype=torch.float64)
     teacher = GaussianTeacher(RectifiedFlow(), mean, covariance=covariance)
     generator = GaussianGenerator(RectifiedFlow(), torch.zeros(2), 0.5 * torch.eye(2)).float()
-    objective = DMD2(critic_updates=3)
+    objective = ScoreDifference(critic={"updates": 3})
     objective.setup(generator, teacher)
     with torch.no_grad():  # the critic knows nothing yet
         objective.roles()["critic"].predictor.load_state_dict(generator.law().state_dict())
@@ -391,7 +398,7 @@ def test_a_learned_critic_keeps_every_mode_of_a_mixture():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    objective = DMD2(critic_init="generator")
+    objective = ScoreDifference(critic={"init": "generator"})
     objective.setup(copy.deepcopy(network), teacher)
     train(objective, steps=800, batch=256, lr=5e-4, critic_lr=1e-3)
     with torch.no_grad():

@@ -5,13 +5,15 @@ import torch
 from torch import nn
 
 from limbeck.interfaces import Batch, Phase, Prediction, Predictor, Space
+from limbeck.plugins.registry import resolve
 from limbeck.process.categorical import MaskedProcess, UniformProcess
 from limbeck.randomness import Rng
 from limbeck.sampling.rollouts import one_call, produce, token_start
 from limbeck.testing import FixedDraws, MarkovChainTeacher
 from limbeck_diffusion.formulas.fields import token_field
-from limbeck_diffusion.objectives.matching.kernels import CategoricalKernel, Noised
-from limbeck_diffusion.objectives.matching.score_difference import DMD2, SDS
+from limbeck_diffusion.objectives.matching.differences import TokenDifference
+from limbeck_diffusion.objectives.matching.score_difference import ScoreDifference
+from limbeck_diffusion.objectives.process_ops import CategoricalOps, Noised
 from limbeck_diffusion.samplers.one_call import OneCall
 
 GENERATOR, CRITIC = Phase("generator", ("generator",)), Phase("critic", ("critic",))
@@ -67,8 +69,11 @@ def test_the_field_is_the_gradient_of_the_divergence_in_the_critics_logits(diver
 @pytest.mark.parametrize("divergence", ["forward_kl", "reverse_kl"])
 def test_with_the_student_as_its_own_critic_the_objective_descends_the_divergence(divergence):
     process, teacher, generator = masked(seed=1)
-    objective = DMD2(
-        divergence=divergence, critic_init="generator", reduction="sum", random_tokens=0.0, t_range=(0.0, 1.0)
+    objective = ScoreDifference(
+        field={"divergence": divergence, "reduction": "sum"},
+        critic={"init": "generator"},
+        rollout={"random_tokens": 0.0},
+        times={"range": (0.0, 1.0)},
     )
     objective.setup(generator, teacher)
     # the student's call and the noised sample are one and the same state: all masks
@@ -94,12 +99,12 @@ def test_a_student_that_agrees_with_its_teacher_is_left_alone():
     process, teacher, _ = masked()
     generator = Table(process)
     know(generator, teacher)
-    objective = DMD2(critic_init="generator")
+    objective = ScoreDifference(critic={"init": "generator"})
     objective.setup(generator, teacher)
     loss = objective.loss(GENERATOR, Batch(noise=process.prior_sample((64, 2), Rng(0))), Rng(0, 0, GENERATOR))
     assert loss.terms["field"].item() < 1e-7  # the logits of the teacher are in float32 at t in float32
     wrong = Table(process, seed=3, std=1.0)
-    objective = DMD2(critic_init="generator")
+    objective = ScoreDifference(critic={"init": "generator"})
     objective.setup(wrong, teacher)
     loss = objective.loss(GENERATOR, Batch(noise=process.prior_sample((64, 2), Rng(0))), Rng(0, 0, GENERATOR))
     assert loss.terms["field"].item() > 1e-2
@@ -107,23 +112,24 @@ def test_a_student_that_agrees_with_its_teacher_is_left_alone():
 
 def test_only_replaced_positions_are_moved_and_only_they_train_the_critic():
     process, _, table = masked()
-    kernel = CategoricalKernel(process)
+    ops = CategoricalOps(process)
+    difference = TokenDifference(ops)
     x0, u, t = torch.tensor([[0, 2], [1, 1]]), torch.tensor([[0.1, 0.9], [0.2, 0.3]]), torch.tensor([0.5, 0.25])
     noised = Noised(process.add_noise(x0, u, t), t, u)
     assert noised.xt.tolist() == [[0, 3], [1, 1]]
-    assert kernel.replaced(noised).tolist() == [[False, True], [False, False]]
+    assert ops.replaced(noised).tolist() == [[False, True], [False, False]]
     prediction = table(noised.xt, t)
-    error = kernel.critic_error(prediction, x0, noised)
+    error = difference.critic_error(prediction, x0, noised)
     expected = -prediction.logits.log_softmax(-1)[0, 1, 2]
     torch.testing.assert_close(error, torch.stack([expected, torch.zeros_like(expected)]))
-    weighted = CategoricalKernel(process, critic_weight="elbo").critic_error(prediction, x0, noised)
+    weighted = TokenDifference(ops, critic_weight="elbo").critic_error(prediction, x0, noised)
     torch.testing.assert_close(weighted[0], expected / 0.5 / 2)  # 1 / t over L = 2
 
 
 def test_the_elbo_weighted_critic_is_unbiased_about_the_samples_it_sees():
     # at the optimum the critic is the posterior of the student's law: cross entropy's gradient vanishes there
     process, teacher, _ = masked()
-    kernel, critic = CategoricalKernel(process), Table(process)
+    difference, critic = TokenDifference(CategoricalOps(process)), Table(process)
     know(critic, teacher)
     sequences = teacher.sequences()
     chance = teacher.log_density(sequences).exp()
@@ -132,7 +138,7 @@ def test_the_elbo_weighted_critic_is_unbiased_about_the_samples_it_sees():
         u = torch.tensor([pattern], dtype=torch.float64).expand(9, 2)
         time = torch.full((9,), t, dtype=torch.float64)
         noised = Noised(process.add_noise(sequences, u, time), time, u)
-        error = kernel.critic_error(critic(noised.xt, time), sequences, noised)
+        error = difference.critic_error(critic(noised.xt, time), sequences, noised)
         total = total + (chance * error).sum()
     (gradient,) = torch.autograd.grad(total, critic.logits)
     assert gradient.abs().max() < 1e-12
@@ -171,14 +177,14 @@ def test_produce_answers_tokens_and_the_logits_that_carry_the_gradient():
 def test_what_makes_no_sense_on_tokens_is_refused():
     process, teacher, table = masked()
     with pytest.raises(ValueError, match="steps is 1"):
-        DMD2(steps=2, critic_init="generator").setup(table, teacher)
-    objective = DMD2(subtract="noise", random_tokens=0.0)
+        ScoreDifference(rollout={"steps": 2}, critic={"init": "generator"}).setup(table, teacher)
+    objective = ScoreDifference(field={"subtract": "noise"}, rollout={"random_tokens": 0.0})
     objective.setup(table, teacher)
     with pytest.raises(TypeError, match="use a critic"):
         objective.loss(GENERATOR, Batch(noise=process.prior_sample((2, 2), Rng(0))), Rng(0, 0, GENERATOR))
     with pytest.raises(ValueError, match="same|teacher's process"):
-        SDS().setup(Table(UniformProcess(3)), teacher)
-    objective = DMD2(critic_init="generator")
+        resolve("objective", "sds")().setup(Table(UniformProcess(3)), teacher)
+    objective = ScoreDifference(critic={"init": "generator"})
     objective.setup(table, teacher)
     assert objective.sampling() == {"use": "one_call", "steps": 1, "random_tokens": 0.4}
 
@@ -195,7 +201,7 @@ def test_a_toy_student_reaches_the_law_of_a_two_token_chain(process, steps):
     initial = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
     teacher = MarkovChainTeacher(process, CHAIN, initial, length=2)
     generator = Table(process)
-    objective = DMD2(critic_init="generator", critic_updates=1, random_tokens=0.4)
+    objective = ScoreDifference(critic={"init": "generator", "updates": 1}, rollout={"random_tokens": 0.4})
     objective.setup(generator, teacher)
     optimizers = {
         name: torch.optim.Adam(role.parameters(), rate, betas=(0.0, 0.99))

@@ -15,12 +15,14 @@ from limbeck.interfaces import Batch, Codec, Phase, Space
 from limbeck.networks.denoiser import Denoiser
 from limbeck.networks.guidance import Guided
 from limbeck.networks.scenes import Render, Scene
+from limbeck.plugins.registry import resolve
 from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.testing import FixedDraws, GaussianGenerator, GaussianTeacher, gauss_hermite_batch
 from limbeck.testing.conformance import ObjectiveConformance
 from limbeck_diffusion.formulas.fields import clip_field, field_weight, injection_loss
 from limbeck_diffusion.objectives.matching.ism import ISM
-from limbeck_diffusion.objectives.matching.score_difference import CSD, DMD2, SDS, VSD
+
+DMD2, SDS, CSD, VSD = (resolve("objective", name) for name in ("dmd2", "sds", "csd", "vsd"))
 
 GENERATOR, CRITIC = Phase("generator", ("generator",)), Phase("critic", ("critic",))
 PROCESSES = [RectifiedFlow(), VP(), EDM(), TrigFlow(0.5)]
@@ -93,7 +95,7 @@ def everywhere(nodes: int = 24):
 
 
 def options(**more):
-    return {"t_range": (0.0, 1.0), **more}
+    return {"times": {"range": (0.0, 1.0)}, **more}
 
 
 # --- table 1.1 ---
@@ -104,7 +106,9 @@ def options(**more):
 def test_sds_has_the_mean_and_the_noise_of_its_closed_form(process, weight, scale):
     x, t = 0.35, time_of(process, 0.4)
     (a, s), (eps, chance) = coefficients(process, t), everywhere()
-    found = fields(SDS(weight=weight, **options()), Guided(teacher_of(process), scale), torch.full_like(eps, x), t, eps)
+    found = fields(
+        SDS(field={"weight": weight}, **options()), Guided(teacher_of(process), scale), torch.full_like(eps, x), t, eps
+    )
     tau2, w, m = a**2 * STD**2 + s**2, WEIGHTS[weight](a, s), NULL + scale * D
     mean = (chance * found).sum()
     std = (chance * (found - mean).square()).sum().sqrt()
@@ -119,7 +123,7 @@ def test_csd_is_one_number_whatever_the_picture_and_the_noise(process, weight):
     t = time_of(process, 0.3)
     (a, s), (eps, _) = coefficients(process, t), everywhere()
     x = torch.linspace(-2, 2, len(eps), dtype=torch.float64)
-    found = fields(CSD(weight=weight, **options()), teacher_of(process), x, t, eps)
+    found = fields(CSD(field={"weight": weight}, **options()), teacher_of(process), x, t, eps)
     expected = -WEIGHTS[weight](a, s) * a * s / (a**2 * STD**2 + s**2) * D
     assert abs(expected) > 1e-4
     torch.testing.assert_close(found, torch.full_like(found, expected), rtol=1e-9, atol=1e-13)
@@ -193,7 +197,9 @@ def test_ism_is_its_closed_form_and_has_no_noise(process, scale, steps, weight):
     x = torch.tensor([-1.2, 0.1, 0.8], dtype=torch.float64)
     # the stride is chosen so that the inversion takes `steps` steps
     objective = ISM(
-        interval=interval / process.t_max, inversion_steps=steps, inversion_stride=0.01, weight=weight, **options()
+        inversion={"interval": interval / process.t_max, "steps": steps, "stride": 0.01},
+        field={"weight": weight},
+        **options(),
     )
     found = fields(objective, Guided(teacher_of(process), scale), x, t, torch.zeros_like(x))
     expected = [ism_field(process, float(v), t, t - interval, steps, scale, weight) for v in x]
@@ -219,7 +225,7 @@ def test_ism_takes_as_many_inversion_steps_as_its_stride_needs():
         Counted(RectifiedFlow(), torch.zeros(EVENT), torch.ones(EVENT), class_means=torch.ones(1, *EVENT)), 5.0
     )
     x = torch.zeros(2, dtype=torch.float64)
-    fields(ISM(t_range=(0.0, 0.5), interval=0.05, inversion_stride=0.2), teacher, x, 1.0, x)
+    fields(ISM(times={"range": (0.0, 0.5)}, inversion={"interval": 0.05, "stride": 0.2}), teacher, x, 1.0, x)
     # u = 1 is the upper end: t = 0.5, s = 0.45 in three steps, of which the first asks nobody
     assert calls == [(2, 0.15), (2, 0.3), (2, 0.45), (4, 0.5)]
 
@@ -237,16 +243,16 @@ def descended(objective, teacher, start, t, steps, lr, noise_seed=0):
 
 def test_sds_descends_to_the_mean_of_the_guided_law_and_csd_never_stops():
     process, teacher = RectifiedFlow(), Guided(teacher_of(RectifiedFlow()), 3.0)
-    sds = descended(SDS(weight="uniform", **options()), teacher, -1.0, 0.6, 200, 0.05)
+    sds = descended(SDS(field={"weight": "uniform"}, **options()), teacher, -1.0, 0.6, 200, 0.05)
     assert sds.mean().item() == pytest.approx(NULL + 3 * D, abs=0.05)
     a, s = coefficients(process, 0.6)
-    csd = descended(CSD(weight="uniform", **options()), teacher, -1.0, 0.6, 200, 0.05)
+    csd = descended(CSD(field={"weight": "uniform"}, **options()), teacher, -1.0, 0.6, 200, 0.05)
     assert csd.mean().item() == pytest.approx(-1.0 + 200 * 0.05 * 3 * a * s / (a**2 * STD**2 + s**2) * D, rel=1e-9)
 
 
 def test_ism_contracts_to_the_null_mean_without_a_condition_and_overshoots_with_one():
     process, t, interval = RectifiedFlow(), 0.6, 0.2
-    objective = ISM(interval=interval, inversion_steps=2, inversion_stride=0.01, **options())
+    objective = ISM(inversion={"interval": interval, "steps": 2, "stride": 0.01}, **options())
     same = GaussianTeacher(process, full(NULL), full(STD), class_means=full(NULL, 1))
     x = torch.tensor([1.5], dtype=torch.float64)
     field = fields(objective, same, x, t, x)
@@ -275,17 +281,17 @@ def setting():
 def test_sds_is_linear_in_guidance_with_csd_as_its_slope(setting):
     teacher, x, t, eps = setting
     sds = [fields(SDS(**options()), Guided(teacher, scale), x, t, eps) for scale in (7.5, 2.0, 0.0)]
-    csd = fields(CSD(weight="sds", **options()), teacher, x, t, eps)
+    csd = fields(CSD(field={"weight": "sds"}, **options()), teacher, x, t, eps)
     torch.testing.assert_close(sds[0] - sds[1], 5.5 * csd, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(sds[0], sds[2] + 7.5 * csd, rtol=1e-12, atol=1e-13)
-    guided = fields(CSD(weight="sds", **options()), Guided(teacher, 4.0), x, t, eps)
+    guided = fields(CSD(field={"weight": "sds"}, **options()), Guided(teacher, 4.0), x, t, eps)
     torch.testing.assert_close(guided, 4 * csd, rtol=1e-12, atol=1e-13)
     assert csd.abs().min() > 1e-3
 
 
 def test_an_untrained_critic_makes_vsd_csd_and_the_null_teacher_as_critic_too(setting):
     teacher, x, t, eps = setting
-    csd = fields(CSD(weight="sds", **options()), teacher, x, t, eps)
+    csd = fields(CSD(field={"weight": "sds"}, **options()), teacher, x, t, eps)
     untrained = fields(VSD(**options()), Guided(teacher, 7.5), x, t, eps)  # starts as the teacher's copy
     torch.testing.assert_close(untrained, 6.5 * csd, rtol=1e-12, atol=1e-13)
     null = GaussianTeacher(VP(), full(NULL), full(STD), class_means=full(NULL, 1))
@@ -295,26 +301,26 @@ def test_an_untrained_critic_makes_vsd_csd_and_the_null_teacher_as_critic_too(se
 
 def test_ism_of_a_vanishing_interval_is_guidance_times_csd(setting):
     teacher, x, t, eps = setting
-    csd = fields(CSD(weight="x0", **options()), teacher, x, t, eps)
-    ism = fields(ISM(interval=1e-9, inversion_steps=4, **options()), Guided(teacher, 7.5), x, t, eps)
+    csd = fields(CSD(field={"weight": "x0"}, **options()), teacher, x, t, eps)
+    ism = fields(ISM(inversion={"interval": 1e-9, "steps": 4}, **options()), Guided(teacher, 7.5), x, t, eps)
     torch.testing.assert_close(ism, 7.5 * csd, rtol=1e-6, atol=1e-9)
 
 
 def test_the_interval_term_vanishes_for_a_point_mass():
     teacher, x = teacher_of(RectifiedFlow(), std=0.0), torch.tensor([0.5, -2.0], dtype=torch.float64)
-    ism = fields(ISM(interval=0.2, **options()), Guided(teacher, 3.0), x, 0.6, x)
-    csd = fields(CSD(weight="x0", **options()), teacher, x, 0.6, x)
+    ism = fields(ISM(inversion={"interval": 0.2}, **options()), Guided(teacher, 3.0), x, 0.6, x)
+    csd = fields(CSD(field={"weight": "x0"}, **options()), teacher, x, 0.6, x)
     torch.testing.assert_close(ism, 3.0 * csd, rtol=1e-12, atol=1e-13)
 
 
 def test_the_presets_are_options_of_the_general_form(setting):
     teacher, x, t, eps = setting
     guided = Guided(teacher, 3.0)
-    general = {"weight": "sds", "normalise": False, "reduction": "sum", **options()}
+    general = {"weight": "sds", "normalise": None, "reduction": "sum"}
     pairs = [
-        (SDS(**options()), DMD2(subtract="noise", **general)),
-        (CSD(weight="sds", **options()), DMD2(subtract="null", **general)),
-        (VSD(**options()), DMD2(subtract="critic", **general)),
+        (SDS(**options()), DMD2(field={"subtract": "noise", **general}, **options())),
+        (CSD(field={"weight": "sds"}, **options()), DMD2(field={"subtract": "null", **general}, **options())),
+        (VSD(**options()), DMD2(field={"subtract": "critic", **general}, **options())),
     ]
     for preset, same in pairs:
         one, two = fields(preset, guided, x, t, eps), fields(same, guided, x, t, eps)
@@ -324,9 +330,9 @@ def test_the_presets_are_options_of_the_general_form(setting):
 def test_weights_differ_by_their_ratio(setting):
     teacher, x, t, eps = setting
     a, s = coefficients(teacher.process, t)
-    base = fields(SDS(weight="uniform", **options()), teacher, x, t, eps)
+    base = fields(SDS(field={"weight": "uniform"}, **options()), teacher, x, t, eps)
     for kind, w in WEIGHTS.items():
-        found = fields(SDS(weight=kind, **options()), teacher, x, t, eps)
+        found = fields(SDS(field={"weight": kind}, **options()), teacher, x, t, eps)
         torch.testing.assert_close(found, w(a, s) * base, rtol=1e-12, atol=1e-14)
         f = field_weight(teacher.process, torch.tensor([t], dtype=torch.float64), kind)
         assert f.item() == pytest.approx(w(a, s) * a / s, rel=1e-12)
@@ -478,13 +484,13 @@ def test_clipping_limits_elements_or_the_norm_of_a_pixel():
     assert not clip_field(torch.zeros(1, 2, 1, 1), 1.0, "pixel").isnan().any()
     x, eps = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     whole = fields(SDS(**options()), Guided(teacher_of(VP()), 50.0), x, 0.4, eps)
-    clipped = fields(SDS(clip=0.5, **options()), Guided(teacher_of(VP()), 50.0), x, 0.4, eps)
+    clipped = fields(SDS(field={"clip": 0.5}, **options()), Guided(teacher_of(VP()), 50.0), x, 0.4, eps)
     assert whole.item() < -0.5 and clipped.item() == -0.5
 
 
 def test_the_range_of_times_and_the_limit_follow_their_ramps():
     ramp = {"start": 0.98, "end": 0.5, "steps": 10}
-    objective = SDS(t_range=(0.02, ramp), clip={"start": 1e-2, "end": 1e-3, "steps": 10})
+    objective = SDS(times={"range": (0.02, ramp)}, field={"clip": {"start": 1e-2, "end": 1e-3, "steps": 10}})
     canvas = Canvas(torch.zeros(2, *EVENT, dtype=torch.float64))
     objective.setup(canvas, Guided(teacher_of(RectifiedFlow()), 5.0))
     seen = []
@@ -497,16 +503,19 @@ def test_the_range_of_times_and_the_limit_follow_their_ramps():
         assert seen[-1] == pytest.approx(high)
         assert (2 * canvas.picture.grad).abs().max().item() == pytest.approx(limit)
     with pytest.raises(ValueError, match="at step 10"):
-        SDS(t_range=(0.3, {"start": 0.9, "end": 0.2, "steps": 10}))
+        SDS(times={"range": (0.3, {"start": 0.9, "end": 0.2, "steps": 10})})
     with pytest.raises(ValueError, match="positive"):
-        SDS(clip=0.0)
+        SDS(field={"clip": 0.0})
 
 
 def test_the_mean_reduction_divides_by_the_elements_of_a_sample():
     event, eps = (3, 2, 2), torch.randn(2, 3, 2, 2, dtype=torch.float64)
     found = {}
     for reduction in ("sum", "mean"):
-        objective, canvas = SDS(reduction=reduction, **options()), Canvas(torch.zeros(2, *event, dtype=torch.float64))
+        objective, canvas = (
+            SDS(field={"reduction": reduction}, **options()),
+            Canvas(torch.zeros(2, *event, dtype=torch.float64)),
+        )
         objective.setup(canvas, teacher_of(VP(), event=event))
         rng = FixedDraws({"t": torch.full((2,), 0.4, dtype=torch.float64), "eps": eps})
         objective.loss(GENERATOR, Batch(cond=torch.zeros(2, dtype=torch.int64)), rng).backward()
@@ -520,7 +529,7 @@ def test_dmd2_sums_over_the_pixels_of_a_scene_and_averages_over_a_networks_sampl
     draws = {"t": torch.full((2,), 0.4, dtype=torch.float64), "eps": eps, "noise": torch.ones_like(eps)}
 
     def gradient(generator, **chosen):
-        objective = DMD2(subtract="noise", normalise=False, **options(), **chosen)
+        objective = DMD2(field={"subtract": "noise", "normalise": None, **chosen}, **options())
         objective.setup(generator, teacher_of(VP(), event=event))
         rng = FixedDraws(draws)
         objective.loss(GENERATOR, Batch(cond=torch.zeros(2, dtype=torch.int64)), rng).backward()
@@ -569,7 +578,7 @@ def test_csd_asks_its_teacher_once_for_both_branches():
 
 
 def test_a_scene_and_its_critic_take_turns_and_the_teacher_gets_no_gradient():
-    canvas, objective, teacher = Canvas(torch.zeros(4, *EVENT)), VSD(critic_updates=2), teacher_of(VP())
+    canvas, objective, teacher = Canvas(torch.zeros(4, *EVENT)), VSD(critic={"updates": 2}), teacher_of(VP())
     for parameter in teacher.parameters():
         parameter.requires_grad_(True)
     objective.setup(canvas, Guided(teacher, 2.0))
@@ -640,9 +649,9 @@ def test_a_missing_teacher_cameras_or_network_is_refused_with_the_hint():
     with pytest.raises(TypeError, match=r"limbeck\.Scene"):
         SDS().setup(nn.Linear(1, 1), teacher_of(VP()))
     with pytest.raises(ValueError, match="one render"):
-        SDS(steps=2).setup(Canvas(torch.zeros(1, *EVENT)), teacher_of(VP()))
-    with pytest.raises(ValueError, match="critic_init: teacher"):
-        VSD(critic_init="generator").setup(Canvas(torch.zeros(1, *EVENT)), teacher_of(VP()))
+        SDS(rollout={"steps": 2}).setup(Canvas(torch.zeros(1, *EVENT)), teacher_of(VP()))
+    with pytest.raises(ValueError, match="critic.init: teacher"):
+        VSD(critic={"init": "generator"}).setup(Canvas(torch.zeros(1, *EVENT)), teacher_of(VP()))
     objective = SDS()
     objective.setup(Canvas(torch.zeros(1, *EVENT)), teacher_of(VP()))
     with pytest.raises(ValueError, match="cameras"):
@@ -681,8 +690,8 @@ def test_vsd_on_a_one_step_student_is_dmd2_without_its_normaliser():
     process, found = VP(), []
     z, weight = gauss_hermite_batch(8, 2)
     for objective in (
-        VSD(weight="x0", reduction="mean", **options()),
-        DMD2(normalise=False, **options()),
+        VSD(field={"weight": "x0", "reduction": "mean"}, **options()),
+        DMD2(field={"normalise": None}, **options()),
     ):
         generator = GaussianGenerator(process, 0.2, 0.5)
         objective.setup(generator, GaussianTeacher(process, COND, STD))
@@ -702,7 +711,7 @@ def test_a_critic_of_adapters_is_asked_of_the_teacher():
             return super().trainable_copy()
 
     teacher = Adaptable(VP(), full(0.0), full(1.0), class_means=full(1.0, 1))
-    VSD(critic_lora={"rank": 4, "targets": ("to_q",)}).setup(Canvas(full(0.0, 2)), Guided(teacher, 7.5))
+    VSD(critic={"lora": {"rank": 4, "targets": ("to_q",)}}).setup(Canvas(full(0.0, 2)), Guided(teacher, 7.5))
     assert asked == [("lora", {"rank": 4, "alpha": 16.0, "dropout": 0.0, "targets": ("to_q",)})]
 
 
@@ -711,19 +720,19 @@ def test_a_critic_of_adapters_is_asked_of_the_teacher():
 
 class TestSDS(ObjectiveConformance):
     def make(self):
-        return SDS(t_range=(0.1, 0.9))
+        return SDS(times={"range": (0.1, 0.9)})
 
 
 class TestCSD(ObjectiveConformance):
     def make(self):
-        return CSD(t_range=(0.1, 0.9))
+        return CSD(times={"range": (0.1, 0.9)})
 
 
 class TestVSD(ObjectiveConformance):
     def make(self):
-        return VSD(t_range=(0.1, 0.9))
+        return VSD(times={"range": (0.1, 0.9)})
 
 
 class TestISM(ObjectiveConformance):
     def make(self):
-        return ISM(t_range=(0.1, 0.5))
+        return ISM(times={"range": (0.1, 0.5)})

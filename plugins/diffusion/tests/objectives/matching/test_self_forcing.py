@@ -9,6 +9,7 @@ import limbeck
 from limbeck.engine import tensor_file
 from limbeck.interfaces import Batch, Phase, Space
 from limbeck.networks.denoiser import Denoiser
+from limbeck.plugins.registry import resolve
 from limbeck.process.gaussian import EDM, RectifiedFlow
 from limbeck.randomness import Rng
 from limbeck.testing import (
@@ -22,8 +23,8 @@ from limbeck.testing import (
     ar1_covariance,
     gauss_hermite_batch,
 )
-from limbeck_diffusion.objectives.matching.score_difference import DMD2
-from limbeck_diffusion.objectives.matching.self_forcing import SelfForcing
+
+DMD2, SelfForcing = (resolve("objective", name) for name in ("dmd2", "self_forcing"))
 
 FLOW = RectifiedFlow()
 GENERATOR, CRITIC = Phase("generator", ("generator",)), Phase("critic", ("critic",), 0, 5)
@@ -43,10 +44,15 @@ def law_of(toy, frames):
     return torch.stack(rows)  # (F, F), lower triangular: x = A z
 
 
-def game(clip, first=0.7, gain=0.9, carry=0.3, window=1, teacher=None, **options):
+def game(clip, first=0.7, gain=0.9, carry=0.3, window=1, teacher=None, *, rollout=(), field=(), critic=(), **options):
     teacher = teacher or sequence(clip)
     toy = CausalToy(FLOW, (clip, 1), first=first, gain=gain, carry=carry, window=window)
-    objective = SelfForcing(**{"steps": 1, "normalise": False, "critic_updates": 1, **options})
+    rollout, field, critic = (
+        {"steps": 1, **dict(rollout)},
+        {"normalise": None, **dict(field)},
+        {"updates": 1, **dict(critic)},
+    )
+    objective = SelfForcing(rollout=rollout, field=field, critic=critic, **options)
     objective.setup(toy, teacher)
     if window == 1 and isinstance(objective.roles()["critic"].predictor, GaussianPredictor):
         objective.roles()["critic"].predictor.factor.data.copy_(law_of(toy, clip))
@@ -77,7 +83,7 @@ def test_the_expected_gradient_is_that_of_the_closed_form_with_the_context_detac
     # field = dK x_t, dK = K_q - K_p, K = alpha Sigma (alpha^2 Sigma + sigma^2)^-1. Through the exit call alone x_0
     # moves with first (by z_0), x_k with gain (by z_k) and carry (by x_{k-1}): E[field x^T] = alpha dK Sigma_q
     frames = 3
-    objective, toy, teacher = game(frames, t_range=(0.0, 1.0))
+    objective, toy, teacher = game(frames, times={"range": (0.0, 1.0)})
     got = gradients(objective, toy, *reversed(at_one_time(frames, t)))
     a = law_of(toy, frames)
     alpha, sigma = 1 - t, t
@@ -107,14 +113,14 @@ def test_at_the_teachers_own_law_the_gradient_is_zero_sample_by_sample():
     assert abs(gradients(objective, toy, batch, rng)["carry"]) > 1e-3
 
 
-@pytest.mark.parametrize("options", [{}, {"normalise": True}, {"normalise": True, "normalise_by": "frame"}], ids=str)
-def test_one_call_of_one_chunk_is_dmd2(options):
+@pytest.mark.parametrize("normalise", [None, "sample", "frame"])
+def test_one_call_of_one_chunk_is_dmd2(normalise):
     teacher = sequence(4)
     batch = Batch(noise=Rng(0).normal("noise", (6, 4, 1), torch.float64))
     found = []
     for cls in (SelfForcing, DMD2):
         toy = CausalToy(FLOW, (4, 1), first=0.7, chunk=4)
-        objective = cls(**{"steps": 1, "normalise": False, **options})
+        objective = cls(rollout={"steps": 1}, field={"normalise": normalise})
         objective.setup(toy, teacher)
         objective.roles()["critic"].predictor.factor.data.mul_(1.2)
         rng = Rng(0, 3, GENERATOR)
@@ -132,7 +138,7 @@ def test_a_normaliser_per_frame_weighs_frames_by_themselves():
     fields = {}
     for by in ("sample", "frame"):
         toy = CausalToy(FLOW, (2, 1), first=1.0, gain=1.0)
-        objective = SelfForcing(steps=1, normalise=True, normalise_by=by)
+        objective = SelfForcing(rollout={"steps": 1}, field={"normalise": by})
         objective.setup(toy, teacher)
         objective.roles()["critic"].predictor.factor.data.mul_(1.5)
         draws = FixedDraws({"eps": 0 * noise, "t": torch.tensor([0.5], dtype=torch.float64)})
@@ -151,14 +157,14 @@ def test_a_normaliser_per_frame_weighs_frames_by_themselves():
 
 def test_frames_before_the_tail_do_not_learn():
     batch = Batch(noise=Rng(0).normal("noise", (5, 4, 1), torch.float64))
-    objective, toy, _ = game(4, tail=2)
+    objective, toy, _ = game(4, rollout={"tail": 2})
     objective.focus(GENERATOR)
     objective.loss(GENERATOR, batch, Rng(0)).backward()
     assert toy.first.grad is None and abs(toy.carry.grad.item()) > 1e-4  # only frame 0 knows `first`
 
 
 def test_longer_rollouts_are_judged_by_their_last_frames():
-    objective, toy, _ = game(3, frames=7, window=2)
+    objective, toy, _ = game(3, rollout={"frames": 7, "window": 2})
     lengths = []
     for step in range(64):
         rng = Rng(0, step, GENERATOR)
@@ -184,9 +190,9 @@ def test_all_chunks_and_parts_of_a_batch_leave_at_the_same_call():
         lambda m, args, kwargs: calls.append((kwargs["write"], float(args[1][0]), torch.is_grad_enabled())),
         with_kwargs=True,
     )
-    objective = SelfForcing(steps=4, shift=5.0)
+    objective = SelfForcing(rollout={"steps": 4, "shift": 5.0})
     objective.setup(network, teacher)
-    assert objective.plan.times == pytest.approx((1.0, 0.9375, 0.8333333, 0.625))
+    assert objective.rollout.plan.times == pytest.approx((1.0, 0.9375, 0.8333333, 0.625))
     exits = set()
     for step in range(12):
         for part in (0, 1):
@@ -194,7 +200,7 @@ def test_all_chunks_and_parts_of_a_batch_leave_at_the_same_call():
             rng = Rng(0, step, GENERATOR, part=part, parts=2)
             objective.student_sample(GENERATOR, Batch(noise=rng.normal("noise", (2, 4, 1))), rng, "last")
             n = rng.shared_integer("exit", 4) + 1
-            times = objective.plan.times[:n]
+            times = objective.rollout.plan.times[:n]
             one = [(False, pytest.approx(t), k == n - 1) for k, t in enumerate(times)]
             assert calls == [*one, (True, 0.0, False), *one]
         exits.add(n)
@@ -214,7 +220,7 @@ def test_the_critic_and_the_teacher_see_the_whole_clip_at_one_time():
 
 
 def test_the_student_is_sampled_as_it_was_trained():
-    objective = SelfForcing(steps=2, window=3, sink=1, chunk=1, times=(1.0, 0.5))
+    objective = SelfForcing(rollout={"steps": 2, "window": 3, "sink": 1, "chunk": 1, "times": (1.0, 0.5)})
     assert objective.sampling() == {
         "use": "streaming", "steps": 2, "chunk": 1, "times": (1.0, 0.5), "window": 3, "sink": 1,
     }  # fmt: skip
@@ -226,7 +232,7 @@ def test_the_student_is_sampled_as_it_was_trained():
 
 @pytest.mark.slow
 def test_the_student_learns_the_correlation_of_the_sequence():
-    objective, toy, _ = game(4, first=0.6, gain=1.2, carry=0.0, normalise=True, critic_updates=2)
+    objective, toy, _ = game(4, first=0.6, gain=1.2, carry=0.0, field={"normalise": "sample"}, critic={"updates": 2})
     optimizers = {k: torch.optim.Adam(m.parameters(), lr=0.03) for k, m in objective.roles().items()}
     for step in range(250):
         for phase in objective.phases(step):
@@ -248,7 +254,11 @@ def recipe(steps):
         "name": "clip",
         "teacher": teacher,
         "generator": {"use": Denoiser(network, FLOW, Space((4, 2))), "init": "random"},
-        "objective": {"use": "self_forcing", "steps": 2, "critic_updates": 2, "window": 2, "frames": 8},
+        "objective": {
+            "use": "self_forcing",
+            "rollout": {"steps": 2, "window": 2, "frames": 8},
+            "critic": {"updates": 2},
+        },
         "train": {"steps": steps, "batch_size": 8, "lr": 1e-3, "ema": 0.9, "log_every": 1, "checkpoint": {"every": 2}},
         "evaluate": {"samples": 2, "grid": 2, "compare": False},
         "report": {"write": False},
@@ -279,23 +289,23 @@ def test_mistakes_are_named():
         SelfForcing(**options).setup(generator or CausalToy(FLOW, (4, 1)), teacher)
 
     with pytest.raises(ValueError, match="4 frames are no whole number of chunks of 3"):
-        setup(chunk=3)
+        setup(rollout={"chunk": 3})
     with pytest.raises(ValueError, match="tail=1 is less than a chunk of 2 frames: nothing would learn"):
-        setup(chunk=2, tail=1)
+        setup(rollout={"chunk": 2, "tail": 1})
     with pytest.raises(ValueError, match="at least the clip's 4 frames and a whole number of chunks of 2; got 7"):
-        setup(chunk=2, frames=7)
+        setup(rollout={"chunk": 2, "frames": 7})
     with pytest.raises(TypeError, match="carries no cache"):
         setup(Denoiser(TinyNetwork((4, 1)), FLOW, Space((4, 1))))
     with pytest.raises(ValueError, match="times gives 2 calls, but steps is 4"):
-        SelfForcing(times=(1.0, 0.5))
+        SelfForcing(rollout={"times": (1.0, 0.5)})
     with pytest.raises(ValueError, match="got both times and shift"):
-        SelfForcing(times=(1.0, 0.5), steps=2, shift=5)
+        SelfForcing(rollout={"times": (1.0, 0.5), "steps": 2, "shift": 5})
     with pytest.raises(ValueError, match="positive and fall strictly"):
-        SelfForcing(times=(0.5, 1.0), steps=2)
+        SelfForcing(rollout={"times": (0.5, 1.0), "steps": 2})
     with pytest.raises(ValueError, match="window is null"):
-        SelfForcing(sink=2)
+        SelfForcing(rollout={"sink": 2})
     with pytest.raises(ValueError, match="times starts at 2, above t_max=1"):
-        setup(times=(2.0, 0.5), steps=2)
+        setup(rollout={"times": (2.0, 0.5), "steps": 2})
     edm = GaussianTeacher(EDM(), torch.zeros(4, 1), torch.ones(4, 1))
     with pytest.raises(ValueError, match="shift spaces the times of a rectified flow"):
-        SelfForcing(shift=5.0).setup(CausalToy(EDM(), (4, 1)), edm)
+        SelfForcing(rollout={"shift": 5.0}).setup(CausalToy(EDM(), (4, 1)), edm)

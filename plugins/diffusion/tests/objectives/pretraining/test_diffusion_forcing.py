@@ -11,7 +11,8 @@ from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow
 from limbeck.randomness import Rng
 from limbeck.sampling.rollouts import Plan, rollout
 from limbeck.testing import AR1, CausalNetwork, CausalToy, FixedDraws, GaussianTeacher, ar1_covariance
-from limbeck_diffusion.objectives.pretraining.diffusion_forcing import DiffusionForcing, clean_before
+from limbeck_diffusion.formulas.times import clean_before
+from limbeck_diffusion.objectives.pretraining.diffusion_forcing import DiffusionForcing
 from limbeck_diffusion.samplers.gaussian import DDIM
 from limbeck_diffusion.samplers.streaming import DiffusionForcingSampler, Streaming, schedule
 
@@ -66,7 +67,7 @@ def test_the_loss_of_the_exact_predictor_is_the_posterior_variance(levels, error
     # E || x0_hat - x0 ||^2 given the levels is the diagonal of Sigma - Sigma A (A Sigma A + S)^-1 A Sigma
     frames, rho, rows = 4, 0.9, 40_000
     model = AR1(FLOW, (frames, 1), correlation=rho, chunk=2)
-    objective = DiffusionForcing(levels=levels, error=error, t_range=(0.2, 0.9))
+    objective = DiffusionForcing(levels=levels, error=error, times={"range": (0.2, 0.9)})
     objective.setup(model)
     teacher = GaussianTeacher(FLOW, torch.zeros(frames), covariance=ar1_covariance(torch.arange(frames), rho))
     x0 = teacher.sample(rows, Rng(0)).unsqueeze(-1)
@@ -102,10 +103,10 @@ def test_every_frame_has_its_own_level_and_clean_ones_teach_nothing():
 
 
 def test_one_level_per_clip_is_ordinary_denoising():
-    from limbeck_diffusion.objectives.pretraining.denoising import FlowMatching
+    from limbeck_diffusion.objectives.pretraining.denoising import Denoising
 
     losses = []
-    for objective in (DiffusionForcing(levels="clip", error="velocity"), FlowMatching()):
+    for objective in (DiffusionForcing(levels="clip", error="velocity"), Denoising()):
         torch.manual_seed(0)
         objective.setup(Denoiser(CausalNetwork((4, 2), width=8), FLOW, Space((4, 2))))
         x0 = Rng(0).normal("x0", (5, 4, 2))
@@ -268,8 +269,8 @@ def test_mistakes_are_named():
         DiffusionForcingSampler(uncertainty=-1)
     with pytest.raises(ValueError, match="4 frames are no whole number of chunks of 3"):
         DiffusionForcing(levels="chunk", chunk=3).setup(bidirectional)
-    with pytest.raises(ValueError, match="t_range is a range of t / t_max"):
-        DiffusionForcing(t_range=(0.5, 0.2))
+    with pytest.raises(ValueError, match="range is a range of t / t_max"):
+        DiffusionForcing(times={"range": (0.5, 0.2)})
 
 
 def test_a_recipe_that_streams_a_generator_without_a_cache_is_refused_before_anything_loads():

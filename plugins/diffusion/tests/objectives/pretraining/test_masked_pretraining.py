@@ -13,8 +13,9 @@ from limbeck.interfaces import Batch, Phase
 from limbeck.process.categorical import MaskedProcess, UniformProcess
 from limbeck.testing import FixedDraws, MarkovChainTeacher
 from limbeck.testing.conformance import ObjectiveConformance
+from limbeck_diffusion.formulas.masked import bound, masked_cross_entropy
 from limbeck_diffusion.formulas.times import stratified_time
-from limbeck_diffusion.objectives.pretraining.mdlm import MDLM, bound, masked_cross_entropy
+from limbeck_diffusion.objectives.pretraining.mdlm import MDLM
 
 PHASE = Phase("generator", ("generator",))
 CHAIN = torch.tensor([[0.8, 0.2], [0.35, 0.65]], dtype=torch.float64)
@@ -44,7 +45,7 @@ def exactly(objective, x, nodes=24):
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_the_bound_of_an_exact_denoiser_is_the_likelihood(schedule):
     teacher = chain(schedule)
-    objective = MDLM(t_range=(0.0, 1.0), antithetic=False)
+    objective = MDLM(times={"range": (0.0, 1.0), "antithetic": False})
     objective.setup(teacher)
     for x in teacher.sequences():
         expected = -float(teacher.log_density(x[None])) / 3
@@ -72,7 +73,7 @@ def test_the_bound_is_a_sum_over_mask_sets_with_combinatorial_weights():
 def test_a_model_that_sees_no_context_pays_the_sum_of_its_own_surprises():
     p = torch.tensor([0.25, 0.75], dtype=torch.float64)
     model = models.Table(MaskedProcess(2), 3, p.log().expand(27, 3, 2).clone())
-    objective = MDLM(t_range=(0.0, 1.0), antithetic=False)
+    objective = MDLM(times={"range": (0.0, 1.0), "antithetic": False})
     objective.setup(model)
     for x in chain().sequences():
         assert exactly(objective, x) == pytest.approx(-float(p[x].log().mean()), abs=1e-9)
@@ -80,7 +81,7 @@ def test_a_model_that_sees_no_context_pays_the_sum_of_its_own_surprises():
 
 def test_training_by_the_bound_finds_the_conditionals():
     teacher = models.two_tokens()
-    objective = MDLM(t_range=(0.02, 1.0))
+    objective = MDLM(times={"range": (0.02, 1.0)})
     student = models.Table(teacher.process, 2)
     objective.setup(student)
     optimizer = torch.optim.Adam(student.parameters(), lr=0.05)

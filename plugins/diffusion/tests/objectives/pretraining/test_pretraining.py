@@ -5,10 +5,14 @@ import torch
 
 from limbeck.conditions import Conditions
 from limbeck.interfaces import Batch, Phase
+from limbeck.plugins.registry import resolve
 from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianTeacher, gauss_hermite_batch
-from limbeck_diffusion.objectives.pretraining.denoising import Denoising, FlowMatching, drop_condition, weighted_error
+from limbeck_diffusion.formulas.weights import weighted_error
+from limbeck_diffusion.objectives.pretraining.denoising import drop_condition
+
+FlowMatching, Denoising = (resolve("objective", name) for name in ("flow_matching", "denoising"))
 
 PROCESSES = [RectifiedFlow(), VP(), VPCosine(), EDM(), TrigFlow(0.5)]
 each_process = pytest.mark.parametrize("process", PROCESSES, ids=lambda p: type(p).__name__)
@@ -20,7 +24,7 @@ def expected_loss(objective, teacher, t: float, network=None):
     nodes, weight = gauss_hermite_batch(24, 2)
     x0 = float(teacher.mean) + float(teacher.factor) * nodes[:, :1]
     objective.setup(network if network is not None else teacher)
-    low, high = objective.options.t_range
+    low, high = objective.options.times.range
     u = torch.full((len(x0),), (t / teacher.process.t_max - low) / (high - low), dtype=torch.float64)
     rng = FixedDraws({"t": u, "eps": nodes[:, 1:]})
     return objective.loss(PHASE, Batch(x0=x0, weight=weight), rng)
@@ -49,7 +53,7 @@ def test_flow_matching_of_the_exact_model_costs_the_variance_of_the_velocity(pro
 def test_denoising_costs_the_variance_of_what_it_predicts(process, error):
     t = 0.3 * process.t_max if process.t_max < 2 else 1.0
     teacher = GaussianTeacher(process, mean=0.7, std=0.6)
-    objective = Denoising(error=error, time="uniform", sigma_data=0.6)
+    objective = Denoising(error=error, times={"kind": "uniform"}, sigma_data=0.6)
     variance, (a, s, da, ds) = remaining_variance(process, 0.6, t)
     weight = {
         "x0": 1.0,
@@ -65,7 +69,9 @@ def test_the_edm_weight_makes_the_loss_of_gaussian_data_the_same_at_every_time()
     # sigma_data = std: weight * variance = 1, Karras et al. 2022, the reason for that weight
     teacher = GaussianTeacher(EDM(), mean=0.7, std=0.6)
     for t in (0.01, 0.5, 20.0):
-        value = expected_loss(Denoising(time="uniform", sigma_data=0.6, t_range=(0.0, 1.0)), teacher, t).value
+        value = expected_loss(
+            Denoising(times={"kind": "uniform", "range": (0.0, 1.0)}, sigma_data=0.6), teacher, t
+        ).value
         assert float(value) == pytest.approx(1.0, rel=1e-6)
 
 
@@ -133,13 +139,13 @@ def test_weighted_error_takes_one_time_per_frame():
 def test_no_clean_samples_is_said():
     objective = Denoising()
     objective.setup(GaussianTeacher(EDM(), mean=0.0, std=1.0))
-    with pytest.raises(ValueError, match="Denoising regresses on clean samples, but the source yields none"):
+    with pytest.raises(ValueError, match="denoising regresses on clean samples, but the source yields none"):
         objective.loss(PHASE, Batch(noise=torch.zeros(2, 1)), Rng(0))
 
 
 def test_options_out_of_range_are_refused():
     with pytest.raises(ValueError, match="0 <= low < high <= 1"):
-        FlowMatching(t_range=(0.5, 0.2))
+        FlowMatching(times={"range": (0.5, 0.2)})
     with pytest.raises(ValueError, match="extra_forbidden|Extra inputs"):
         Denoising(weight="edm")
 

@@ -7,8 +7,9 @@ from limbeck.interfaces import Batch, Phase
 from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianGenerator, GaussianTeacher
-from limbeck_diffusion.objectives.regression.ode_pairs import ODEPairs, make_pairs
+from limbeck_diffusion.objectives.regression.ode_pairs import ODEPairs
 from limbeck_diffusion.samplers.gaussian import Heun
+from limbeck_diffusion.sources.pairs import make_pairs
 from limbeck_diffusion.sources.sources import PairsSource
 
 PROCESSES = [RectifiedFlow(), VP(), VPCosine(), EDM(), TrigFlow(0.5)]
@@ -34,13 +35,13 @@ def test_the_exact_map_costs_nothing_and_a_shift_costs_its_square(process):
     pairs = exact_pairs(teacher)
     student = teacher.trainable_copy(answers="flow_map")
     # t_max itself is passed in float32: pi/2 and the like are off by 1e-8
-    assert set_up(student, distance="l2").loss(PHASE, pairs, FixedDraws({})).value.item() < 1e-12
+    assert set_up(student, metric={"distance": "l2"}).loss(PHASE, pairs, FixedDraws({})).value.item() < 1e-12
     shifted = Batch(x0=pairs.x0 + 0.5, noise=pairs.noise)
-    loss = set_up(student, distance="l2").loss(PHASE, shifted, FixedDraws({}))
+    loss = set_up(student, metric={"distance": "l2"}).loss(PHASE, shifted, FixedDraws({}))
     assert loss.value.item() == pytest.approx(0.25, rel=1e-6)
     loss.backward()
     assert (student.means.grad < 0).all()  # the mean must rise to meet the shifted samples
-    huber = set_up(student, distance="pseudo_huber", huber_c=0.1).loss(PHASE, shifted, FixedDraws({}))
+    huber = set_up(student, metric={"distance": "pseudo_huber", "huber_c": 0.1}).loss(PHASE, shifted, FixedDraws({}))
     assert huber.value.item() == pytest.approx((0.25 + 0.01) ** 0.5 - 0.1, rel=1e-5)
     assert huber.terms["residual"].item() == pytest.approx(0.25, rel=1e-6)
 
@@ -74,7 +75,9 @@ def test_batch_weights_average():
     teacher = GaussianTeacher(EDM(), mean=0.7, std=0.6)
     pairs = exact_pairs(teacher, 2)
     off = Batch(x0=pairs.x0 + torch.tensor([[1.0], [2.0]]), noise=pairs.noise, weight=torch.tensor([0.75, 0.25]))
-    loss = set_up(teacher.trainable_copy(answers="flow_map"), distance="l2").loss(PHASE, off, FixedDraws({}))
+    loss = set_up(teacher.trainable_copy(answers="flow_map"), metric={"distance": "l2"}).loss(
+        PHASE, off, FixedDraws({})
+    )
     assert loss.value.item() == pytest.approx(0.75 * 1 + 0.25 * 4, rel=1e-5)
 
 

@@ -8,16 +8,18 @@ import torch
 
 from limbeck.interfaces import Batch, Phase, Space
 from limbeck.networks.denoiser import Denoiser
+from limbeck.plugins.registry import resolve
 from limbeck.process.gaussian import EDM, RectifiedFlow, TrigFlow, VPCosine
 from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianTeacher, TinyNetwork, gauss_hermite_batch
+from limbeck_diffusion.formulas.consistency import consistency_pair
 from limbeck_diffusion.formulas.distances import event_mean, l2, pseudo_huber, pseudo_huber_elements
 from limbeck_diffusion.networks.prior_mean import PriorMeanDenoiser, with_prior_mean, without_prior_mean
-from limbeck_diffusion.objectives.trajectory.comospeech import CoMoSpeech
 from limbeck_diffusion.objectives.trajectory.consistency import Consistency
-from limbeck_diffusion.objectives.trajectory.kernels import consistency_pair
 from limbeck_diffusion.samplers.gaussian import STEPS, x0_predictor
+
+CoMoSpeech = resolve("objective", "comospeech")
 
 M, C, MU = 0.4, 0.5, 1.3
 SIGMA_MIN = EDM().sigma_min
@@ -113,7 +115,7 @@ def test_the_presets_loss_is_that_of_the_formula():
     objective.setup(student, teacher)
     count = 49
     grid = time_grid(EDM(), 50, "karras")
-    assert grid[-2] == pytest.approx(SIGMA_MIN) and len(objective.kernel.chances) == count
+    assert grid[-2] == pytest.approx(SIGMA_MIN) and len(objective.neighbours.chances) == count
     x0, eps = Rng(0).normal("x0", (count, 1), torch.float64), Rng(1).normal("eps", (count, 1), torch.float64)
     u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     found = objective.loss(PHASE, Batch(x0=x0), FixedDraws({"t": u, "eps": eps})).value
@@ -128,8 +130,9 @@ def test_the_presets_loss_is_that_of_the_formula():
 def test_the_preset_is_consistency_with_the_papers_settings():
     options = CoMoSpeech().options
     assert isinstance(CoMoSpeech(), Consistency)
-    assert (options.solver, options.nodes, options.spacing, options.distance) == ("ddim", 50, "karras", "l2")
-    assert (options.target_decay, options.boundary, options.index) == (0.95, "sigma_min", "uniform")
+    assert (options.solver, options.times.nodes, options.times.spacing) == ("ddim", 50, "karras")
+    assert (options.metric.distance, options.target.decay, options.end.kind) == ("l2", 0.95, "sigma_min")
+    assert options.times.kind is None  # uniform over the levels
 
 
 @pytest.mark.parametrize("process", [RectifiedFlow(), VPCosine(), TrigFlow(0.5)], ids=lambda p: type(p).__name__)
@@ -140,12 +143,14 @@ def test_it_is_the_same_method_on_every_process(process):
 
     def distances(chosen):
         student = GaussianTeacher(chosen, mean=0.9, std=0.8).trainable_copy(answers="flow_map")
-        objective = CoMoSpeech(target_decay=0.0)
+        objective = CoMoSpeech(target={"decay": 0.0})
         objective.setup(student, GaussianTeacher(chosen, mean=M, std=C))
-        kernel, batch = objective.kernel, Batch(x0=x0)
-        states = kernel.neighbours(batch, FixedDraws({"t": u, "eps": eps}))
-        ask = kernel.x0_predictor(student, None)
-        return kernel.distances(ask, ask, states, batch).total[1:]  # the highest level is t_max, where processes differ
+        neighbours, batch = objective.neighbours, Batch(x0=x0)
+        states = neighbours.states(batch, FixedDraws({"t": u, "eps": eps}))
+        predict = objective.ops.predictor(student, None)
+        return neighbours.distances(predict, predict, states, batch).total[
+            1:
+        ]  # the highest level is t_max, where processes differ
 
     found, expected = distances(process), distances(EDM())
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-12)
@@ -153,14 +158,14 @@ def test_it_is_the_same_method_on_every_process(process):
 
 
 def test_a_boundary_needs_a_grid_of_noise_levels():
-    with pytest.raises(ValueError, match="goes with schedule: grid and spacing karras or log_snr"):
-        Consistency(boundary="sigma_min", schedule="ratio")
+    with pytest.raises(ValueError, match="goes with times.schedule: grid and times.spacing karras or log_snr"):
+        Consistency(end={"kind": "sigma_min"}, times={"schedule": "ratio"})
     flow = GaussianTeacher(RectifiedFlow(), mean=0.0, std=1.0)
-    with pytest.raises(ValueError, match=r"the grid is uniform in t\. Add spacing: karras"):
-        Consistency(boundary="sigma_min").setup(flow.trainable_copy(answers="flow_map"), flow)
-    objective = Consistency(boundary="sigma_min", spacing="karras", nodes=6)
+    with pytest.raises(ValueError, match=r"the grid is uniform in t\. Add times.spacing: karras"):
+        Consistency(end={"kind": "sigma_min"}).setup(flow.trainable_copy(answers="flow_map"), flow)
+    objective = Consistency(end={"kind": "sigma_min"}, times={"spacing": "karras", "nodes": 6})
     objective.setup(flow.trainable_copy(answers="flow_map"), flow)
-    assert objective.kernel.boundary == pytest.approx(0.002 / 1.002)
+    assert objective.neighbours.boundary == pytest.approx(0.002 / 1.002)
 
 
 def test_a_masked_mean_says_what_it_divides_by():
@@ -188,7 +193,7 @@ def test_masked_elements_weigh_nothing_in_the_loss(padding, share):
     mask = torch.tensor([[True, True, False, False]]).expand(8, 4)
 
     def loss(values, mask=None):
-        objective = CoMoSpeech(padding=padding)
+        objective = CoMoSpeech(metric={"padding": padding})
         objective.setup(student, teacher)
         return objective.loss(PHASE, Batch(x0=values, loss_mask=mask), FixedDraws(draws)).value.item()
 

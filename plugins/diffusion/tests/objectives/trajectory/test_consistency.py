@@ -13,13 +13,9 @@ from limbeck.process.gaussian import EDM, VP, RectifiedFlow, TrigFlow, VPCosine
 from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.testing import FixedDraws, GaussianMixtureTeacher, GaussianTeacher, TinyNetwork
+from limbeck_diffusion.formulas.consistency import consistency_pair, neighbour_times, ratio_times
 from limbeck_diffusion.formulas.distances import distance, l2, pseudo_huber, pseudo_huber_elements
-from limbeck_diffusion.objectives.trajectory.consistency import (
-    Consistency,
-    consistency_pair,
-    neighbour_times,
-    ratio_times,
-)
+from limbeck_diffusion.objectives.trajectory.consistency import Consistency
 from limbeck_diffusion.samplers.gaussian import STEPS, Multistep, x0_predictor
 
 PROCESSES = [RectifiedFlow(), RectifiedFlow(shift=3.0), VP(), VPCosine(), EDM(), TrigFlow(), TrigFlow(0.5)]
@@ -118,7 +114,11 @@ def test_the_loss_of_the_exact_student_vanishes_as_the_grid_is_refined(process, 
     teacher = gaussian(process)
     batch = data(teacher, 2000)
     coarse, fine = (
-        float(setup(teacher, solver=solver, nodes=n, distance="l2").loss(PHASE, batch, Rng(0)).value.detach())
+        float(
+            setup(teacher, solver=solver, times={"nodes": n}, metric={"distance": "l2"})
+            .loss(PHASE, batch, Rng(0))
+            .value.detach()
+        )
         for n in (32, 64)
     )
     assert 0 < fine < 1e-3
@@ -130,9 +130,9 @@ def test_the_loss_of_the_exact_student_vanishes_as_the_grid_is_refined(process, 
 def test_a_wrong_student_pays_and_one_step_brings_it_closer(process):
     teacher = gaussian(process, mean=0.7)
     student = gaussian(process, mean=0.2).trainable_copy(answers="flow_map")
-    objective = setup(teacher, student, nodes=16, distance="l2")
+    objective = setup(teacher, student, times={"nodes": 16}, metric={"distance": "l2"})
     loss = objective.loss(PHASE, data(teacher), Rng(0))
-    exact = setup(teacher, nodes=16, distance="l2").loss(PHASE, data(teacher), Rng(0))
+    exact = setup(teacher, times={"nodes": 16}, metric={"distance": "l2"}).loss(PHASE, data(teacher), Rng(0))
     assert loss.value.item() > 10 * exact.value.item()
     loss.backward()
     assert student.means.grad.item() < 0  # descent raises the mean towards 0.7
@@ -148,7 +148,7 @@ def test_gradients_reach_the_student_through_its_noisier_call_only(mode):
     teacher.requires_grad_(True)  # even then
     student = exact_student(teacher)
     calls = []
-    objective = setup(teacher, student, mode=mode, nodes=4, target_decay=0.9)
+    objective = setup(teacher, student, mode=mode, times={"nodes": 4}, target={"decay": 0.9})
     objective._boundary_checked = True
     student.register_forward_hook(lambda m, args, out: calls.append((args[1], out.x0_hat.requires_grad)))
     targets = []
@@ -163,11 +163,11 @@ def test_gradients_reach_the_student_through_its_noisier_call_only(mode):
 def test_training_mode_needs_no_teacher_and_shares_the_noise():
     process = EDM()
     teacher = gaussian(process)
-    objective = Consistency(mode="training", nodes=6)
+    objective = Consistency(mode="training", times={"nodes": 6})
     objective.setup(exact_student(teacher))
     x0, eps = teacher.sample(6, Rng(0)), Rng(1).normal("eps", (6, 1), torch.float64)
     u = torch.tensor([0.0, 0.2, 0.4, 0.6, 0.8, 0.99], dtype=torch.float64)
-    xt, t, xs, s = objective.neighbours(Batch(x0=x0), FixedDraws({"t": u, "eps": eps}))
+    xt, t, xs, s = objective.neighbours.states(Batch(x0=x0), FixedDraws({"t": u, "eps": eps}))
     grid = time_grid(process, 6, "karras")
     torch.testing.assert_close(t, grid[:-1])
     torch.testing.assert_close(s, grid[1:])
@@ -202,18 +202,24 @@ def test_guidance_is_the_teachers_business():
     teacher = GaussianTeacher(process, mean=0.0, std=0.5, class_means=torch.tensor([[1.0]]))
     batch = Batch(x0=teacher.sample(512, Rng(0)), cond=torch.zeros(512, dtype=torch.long))
     student = teacher.guided(3.0).trainable_copy(answers="flow_map")
-    loss = setup(Guided(teacher, 3.0), student, nodes=50, distance="l2").loss(PHASE, batch, Rng(0)).value.item()
-    unguided = setup(teacher, student, nodes=50, distance="l2").loss(PHASE, batch, Rng(0)).value.item()
+    loss = (
+        setup(Guided(teacher, 3.0), student, times={"nodes": 50}, metric={"distance": "l2"})
+        .loss(PHASE, batch, Rng(0))
+        .value.item()
+    )
+    unguided = (
+        setup(teacher, student, times={"nodes": 50}, metric={"distance": "l2"}).loss(PHASE, batch, Rng(0)).value.item()
+    )
     assert loss < 1e-6 < 1e-4 < unguided
 
 
 def test_states_of_a_trajectory_step_to_the_next_node_below():
     process = RectifiedFlow()
     teacher = gaussian(process)
-    objective = setup(teacher, nodes=4, solver="euler")
+    objective = setup(teacher, times={"nodes": 4}, solver="euler")
     t = torch.tensor([1.0, 0.75, 0.6, 0.25])
     xt = torch.randn(4, 1)
-    state, time, _, s = objective.neighbours(Batch(xt=xt, t=t), FixedDraws({}))
+    state, time, _, s = objective.neighbours.states(Batch(xt=xt, t=t), FixedDraws({}))
     assert state is xt and time.tolist() == pytest.approx(t.tolist())
     assert s.tolist() == [0.75, 0.5, 0.5, 0.0]
 
@@ -239,11 +245,11 @@ def test_ratio_times_follow_ect_and_close_in():
 
 
 def test_the_ratio_schedule_advances_by_steps():
-    objective = setup(gaussian(EDM()), schedule="ratio", stage_steps=10, stages=3)
+    objective = setup(gaussian(EDM()), times={"schedule": "ratio", "ratio": {"stage_steps": 10, "stages": 3}})
     batch = data(objective.teacher, 64)
     gaps = []
     for step in (0, 10, 20, 500):
-        _, t, _, s = objective.neighbours(batch, Rng(0, step))
+        _, t, _, s = objective.neighbours.states(batch, Rng(0, step))
         gaps.append(float((1 - s / t).mean()))
     # the same law of t at other draws: the mean gap falls from stage to stage, then stays
     assert gaps[0] > gaps[1] > gaps[2] and gaps[3] == pytest.approx(gaps[2], abs=0.1)
@@ -253,7 +259,9 @@ def test_the_inverse_step_weight_divides_by_the_step():
     teacher = gaussian(RectifiedFlow())
     student = gaussian(RectifiedFlow(), mean=0.2).trainable_copy(answers="flow_map")
     plain, weighted = (
-        setup(teacher, student, nodes=5, distance="l2", weight=w).loss(PHASE, data(teacher), Rng(0)).value.item()
+        setup(teacher, student, times={"nodes": 5}, metric={"distance": "l2"}, weight=w)
+        .loss(PHASE, data(teacher), Rng(0))
+        .value.item()
         for w in ("none", "inverse_step")
     )
     assert weighted == pytest.approx(5 * plain, rel=1e-6)
@@ -267,7 +275,7 @@ def test_batch_weights_average():
 
     def loss(weight):
         rng = FixedDraws({"t": u, "eps": eps})
-        return setup(teacher, student, nodes=4).loss(PHASE, Batch(x0=x0, weight=weight), rng).value.item()
+        return setup(teacher, student, times={"nodes": 4}).loss(PHASE, Batch(x0=x0, weight=weight), rng).value.item()
 
     only_first, only_second = loss(torch.tensor([1.0, 0.0])), loss(torch.tensor([0.0, 1.0]))
     assert only_first != only_second
@@ -280,7 +288,7 @@ def test_batch_weights_average():
 def test_the_target_moves_once_per_step_towards_the_student():
     teacher = gaussian(RectifiedFlow())
     student = exact_student(teacher)
-    objective = setup(teacher, student, target_decay=0.9)
+    objective = setup(teacher, student, target={"decay": 0.9})
     batch = data(teacher, 8)
     objective.loss(PHASE, batch, Rng(0, 0))
     assert objective.target.mean.item() == pytest.approx(0.7)
@@ -297,7 +305,9 @@ def test_the_target_survives_a_checkpoint():
     teacher = gaussian(RectifiedFlow())
 
     def fresh():
-        return setup(teacher, gaussian(RectifiedFlow(), mean=1.7).trainable_copy(answers="flow_map"), target_decay=0.9)
+        return setup(
+            teacher, gaussian(RectifiedFlow(), mean=1.7).trainable_copy(answers="flow_map"), target={"decay": 0.9}
+        )
 
     batch, objective = data(teacher, 8), fresh()
     objective.loss(PHASE, batch, Rng(0, 0))
@@ -329,7 +339,7 @@ def test_both_branches_drop_the_same_units():
     torch.manual_seed(0)
     student = Denoiser(Dropping(), process, Space((8,)), prediction="velocity").train()
     teacher = GaussianTeacher(process, mean=torch.zeros(8), std=1.0)
-    objective = setup(teacher, student, nodes=1000, distance="l2", solver="euler")
+    objective = setup(teacher, student, times={"nodes": 1000}, metric={"distance": "l2"}, solver="euler")
     batch = Batch(x0=torch.randn(64, 8), cond=None)
     u = torch.full((64,), 0.5)
     draws = FixedDraws({"t": u, "eps": torch.randn(64, 8)})
@@ -413,8 +423,8 @@ def test_distances_are_means_over_the_event():
 @pytest.mark.parametrize(
     "options",
     [
-        {"nodes": 30, "solver": "heun"},
-        {"mode": "training", "schedule": "ratio", "stage_steps": 40, "weight": "inverse_step"},
+        {"times": {"nodes": 30}, "solver": "heun"},
+        {"mode": "training", "times": {"schedule": "ratio", "ratio": {"stage_steps": 40}}, "weight": "inverse_step"},
     ],
     ids=["distillation", "training"],
 )
@@ -422,7 +432,7 @@ def test_a_student_with_a_wrong_law_learns_the_teachers(options):
     process = EDM(sigma_max=20.0)
     teacher = gaussian(process, mean=0.7, std=0.6)
     student = gaussian(process, mean=0.0, std=1.2).trainable_copy(answers="flow_map")
-    objective = setup(teacher, student, distance="l2", **options)
+    objective = setup(teacher, student, metric={"distance": "l2"}, **options)
     optimizer = torch.optim.Adam(student.parameters(), lr=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
     for step in range(400):

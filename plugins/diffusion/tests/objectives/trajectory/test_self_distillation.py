@@ -15,8 +15,9 @@ from limbeck.process.categorical import MaskedProcess, UniformProcess
 from limbeck.testing import FixedDraws
 from limbeck.testing.conformance import ObjectiveConformance
 from limbeck_diffusion.formulas.divergences import DIVERGENCES, kl_backward, kl_forward, mse, tvd
-from limbeck_diffusion.objectives.trajectory.sdtt import SDTT, sub_times, targets
-from limbeck_diffusion.options.tokens import SDTTOptions
+from limbeck_diffusion.formulas.masked import sub_times, targets
+from limbeck_diffusion.objectives.trajectory.sdtt import SDTT
+from limbeck_diffusion.options.trajectory import SDTTOptions
 
 PHASE = Phase("generator", ("generator",))
 ARITHMETIC = torch.tensor([0.7, 0.3], dtype=torch.float64)
@@ -113,7 +114,7 @@ def gradient_at(law, divergence):
     student = models.Table.of(teacher)
     with torch.no_grad():
         student.logits[8, 0] = law.log()
-    objective = SDTT(teacher_steps=4, student_steps=2, divergence=divergence)
+    objective = SDTT(rounds={"teacher_steps": 4, "student_steps": 2}, metric={"divergence": divergence})
     objective.setup(student, teacher)
     loss = at_one(objective, student, *one_step_draws(teacher, 0.25))
     loss.backward()
@@ -132,11 +133,11 @@ def test_the_optimum_is_the_arithmetic_or_the_geometric_mean(divergence, optimum
 def test_independent_tokens_leave_nothing_to_learn_and_another_law_does(divergence):
     teacher = models.independent([0.5, 0.3, 0.2], 4)
     x0 = teacher.sample(64, limbeck.rng(1))
-    objective = SDTT(teacher_steps=4, student_steps=2, divergence=divergence)
+    objective = SDTT(rounds={"teacher_steps": 4, "student_steps": 2}, metric={"divergence": divergence})
     objective.setup(models.Table.of(teacher), teacher)
     assert abs(float(objective.loss(PHASE, Batch(x0=x0), limbeck.rng(2)).value.detach())) < 1e-12
     student = models.Table(teacher.process, 4)  # uniform
-    objective = SDTT(teacher_steps=4, student_steps=2, divergence=divergence)
+    objective = SDTT(rounds={"teacher_steps": 4, "student_steps": 2}, metric={"divergence": divergence})
     objective.setup(student, teacher)
     p, q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log(), torch.full((3,), -math.log(3), dtype=torch.float64)
     loss = objective.loss(PHASE, Batch(x0=x0), limbeck.rng(2))
@@ -149,7 +150,8 @@ def test_independent_tokens_leave_nothing_to_learn_and_another_law_does(divergen
 def test_a_colder_teacher_is_what_the_student_learns_in_the_first_round_only(divergence):
     p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     teacher, colder = (models.independent(law.tolist(), 3) for law in (p, p.square() / p.square().sum()))
-    options = {"teacher_steps": 8, "student_steps": 2, "round_steps": 1, "divergence": divergence, "temperature": 0.5}
+    rounds = {"teacher_steps": 8, "student_steps": 2, "steps": 1}
+    options = {"rounds": rounds, "metric": {"divergence": divergence}, "target": {"temperature": 0.5}}
     objective = SDTT(**options)
     objective.setup(models.Table.of(colder), teacher)
     x0 = teacher.sample(64, limbeck.rng(1))
@@ -163,12 +165,12 @@ def test_a_colder_teacher_is_what_the_student_learns_in_the_first_round_only(div
 
 
 def test_times_are_the_nodes_at_which_the_student_is_sampled():
-    objective = SDTT(teacher_steps=32, student_steps=4, round_steps=5)
+    objective = SDTT(rounds={"teacher_steps": 32, "student_steps": 4, "steps": 5})
     objective.setup(models.Table(MaskedProcess(2), 2), models.two_tokens())
     assert [objective.dt(step) for step in (0, 4, 5, 10, 100)] == [1 / 32, 1 / 32, 1 / 16, 1 / 8, 1 / 8]
     nodes = objective.times(limbeck.rng(0), 400, 1 / 8) * 4
     assert sorted(set(nodes.tolist())) == [1, 2, 3, 4]
-    uniform = SDTT(teacher_steps=32, student_steps=4, time="uniform")
+    uniform = SDTT(rounds={"teacher_steps": 32, "student_steps": 4}, times={"kind": "uniform"})
     uniform.setup(models.Table(MaskedProcess(2), 2), models.two_tokens())
     assert len(set(uniform.times(limbeck.rng(0), 400, 1 / 8).tolist())) == 400
     assert objective.sampling() == {"use": "ancestral", "steps": 4}
@@ -186,7 +188,7 @@ def play(objective, teacher, steps, optimizer):
 
 @pytest.mark.parametrize("decay", [0.0, 0.8])
 def test_the_student_becomes_the_teacher_of_the_next_round_and_a_resumed_run_has_the_same_one(decay):
-    options = {"teacher_steps": 16, "student_steps": 2, "round_steps": 3, "teacher_decay": decay}
+    options = {"rounds": {"teacher_steps": 16, "student_steps": 2, "steps": 3, "decay": decay}}
     teacher = models.two_tokens()
 
     def fresh():
@@ -219,7 +221,7 @@ def test_the_student_becomes_the_teacher_of_the_next_round_and_a_resumed_run_has
 
 def test_training_by_reverse_kl_arrives_at_the_geometric_mean():
     teacher = models.two_tokens()
-    objective = SDTT(teacher_steps=4, student_steps=2)
+    objective = SDTT(rounds={"teacher_steps": 4, "student_steps": 2})
     student = models.Table.of(teacher)
     objective.setup(student, teacher)
     optimizer = torch.optim.SGD(student.parameters(), lr=2.0)
@@ -234,8 +236,8 @@ def test_training_by_reverse_kl_arrives_at_the_geometric_mean():
 def test_steps_that_no_doubling_reaches_are_refused_with_a_proposal(steps):
     teacher_steps, sub_steps, student_steps = steps
     with pytest.raises(ValueError, match="Try teacher_steps"):
-        SDTTOptions(teacher_steps=teacher_steps, sub_steps=sub_steps, student_steps=student_steps)
-    assert SDTTOptions().rounds == 7
+        SDTTOptions(rounds=dict(teacher_steps=teacher_steps, sub_steps=sub_steps, student_steps=student_steps))
+    assert SDTTOptions().rounds.count == 7
 
 
 def test_what_it_cannot_work_with_is_refused():
@@ -247,12 +249,12 @@ def test_what_it_cannot_work_with_is_refused():
     with pytest.raises(ValueError, match="Give the generator the teacher's process"):
         SDTT().setup(models.Table(MaskedProcess(2, "cosine"), 2), teacher)
     with pytest.raises(OptionError, match="kl_backward"):
-        limbeck.create("objective", "sdtt", divergence="kl")
+        limbeck.create("objective", "sdtt", metric={"divergence": "kl"})
 
 
 class TestSDTT(ObjectiveConformance):
     def make(self):
-        return SDTT(teacher_steps=8, student_steps=2, round_steps=2)
+        return SDTT(rounds={"teacher_steps": 8, "student_steps": 2, "steps": 2})
 
     def partners(self):
         teacher = models.two_tokens()

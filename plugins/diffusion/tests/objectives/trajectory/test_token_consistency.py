@@ -10,11 +10,13 @@ import torch
 import limbeck
 from limbeck.interfaces import Batch, Phase
 from limbeck.process.categorical import MaskedProcess, UniformProcess
-from limbeck.testing import FixedDraws
+from limbeck.process.gaussian import RectifiedFlow
+from limbeck.testing import FixedDraws, GaussianTeacher
 from limbeck.testing.conformance import ObjectiveConformance
+from limbeck_diffusion.formulas.consistency import token_distances
 from limbeck_diffusion.formulas.divergences import kl_backward, kl_forward
 from limbeck_diffusion.objectives.trajectory.consistency import Consistency
-from limbeck_diffusion.objectives.trajectory.kernels import TokenKernel, token_distances
+from limbeck_diffusion.objectives.trajectory.neighbours import TokenNeighbours
 
 PHASE = Phase("generator", ("generator",))
 ENTROPY = -sum(p * math.log(p) for p in (0.5, 0.3, 0.2))
@@ -39,7 +41,7 @@ def grid_of_u(points=4):
 def test_masks_are_nested_and_what_is_visible_is_true():
     teacher = models.independent([0.5, 0.3, 0.2], 8)
     x0 = teacher.sample(400, limbeck.rng(1))
-    xt, t, xs, s = setup(teacher, nodes=5).neighbours(Batch(x0=x0), limbeck.rng(2))
+    xt, t, xs, s = setup(teacher, times={"nodes": 5}).neighbours.states(Batch(x0=x0), limbeck.rng(2))
     assert bool((s < t).all()) and sorted(set((t * 5).round().long().tolist())) == [1, 2, 3, 4, 5]
     torch.testing.assert_close(t - s, torch.full_like(t, 0.2))
     at_t, at_s = xt == 3, xs == 3
@@ -51,9 +53,9 @@ def test_masks_are_nested_and_what_is_visible_is_true():
 
 def test_in_distillation_the_teacher_takes_the_step_to_s():
     teacher = models.independent([1e-9, 1 - 1e-9], 6)
-    objective = setup(teacher, mode="distillation", nodes=2)
+    objective = setup(teacher, mode="distillation", times={"nodes": 2})
     x0 = torch.zeros(200, 6, dtype=torch.int64)  # not what the teacher would say
-    xt, t, xs, s = objective.neighbours(Batch(x0=x0), limbeck.rng(2))
+    xt, t, xs, s = objective.neighbours.states(Batch(x0=x0), limbeck.rng(2))
     revealed = (xt == 2) & (xs != 2)
     assert bool(revealed.any()) and bool((xs[revealed] == 1).all())
     assert bool((xs[xt != 2] == 0).all())
@@ -74,7 +76,7 @@ def test_an_exact_model_of_independent_tokens_has_no_residual_and_pays_the_entro
     u, w = grid_of_u(), torch.full((16,), 1 / 16, dtype=torch.float64)
     rows = len(x0) * len(u)
     for node, (revealed, masked) in {0: (0.25, 1.0), 2: (0.25, 0.5), 3: (0.25, 0.25)}.items():
-        objective = setup(teacher, nodes=4, divergence=divergence)
+        objective = setup(teacher, times={"nodes": 4}, metric={"divergence": divergence})
         batch = Batch(x0=x0.repeat_interleave(16, 0), weight=(weight[:, None] * w).flatten())
         draws = FixedDraws({"t": torch.full((rows,), node), "eps": u.repeat(len(x0), 1)})
         loss = objective.loss(PHASE, batch, draws)
@@ -117,7 +119,7 @@ def test_the_loss_on_the_chain_of_two_tokens_is_what_brute_force_says(divergence
     assert masked == pytest.approx(1.5) and residual > 0.01
 
     u, x0 = grid_of_u(), teacher.sequences()
-    objective = setup(teacher, student, nodes=4, divergence=divergence)
+    objective = setup(teacher, student, times={"nodes": 4}, metric={"divergence": divergence})
     batch = Batch(
         x0=x0.repeat_interleave(16, 0), weight=(teacher.log_density(x0).exp()[:, None] / 16).expand(-1, 16).flatten()
     )
@@ -139,7 +141,7 @@ def test_distances_are_cross_entropy_where_the_token_is_known():
 def test_a_single_node_is_plain_denoising_from_pure_masks():
     teacher = models.two_tokens()
     x0 = teacher.sample(50, limbeck.rng(0))
-    objective = setup(teacher, nodes=1)
+    objective = setup(teacher, times={"nodes": 1})
     loss = objective.loss(PHASE, Batch(x0=x0), limbeck.rng(1))
     marginal = torch.stack([models.JOINT.sum(1), models.JOINT.sum(0)])  # (L, V)
     expected = -marginal.log()[torch.arange(2), x0].mean()
@@ -154,9 +156,9 @@ def test_uniform_corruption_compares_every_token_and_knows_it_at_zero_only(diver
 
     law = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()  # the same at every position, whatever is seen
     student = models.Table(teacher.process, 2, law.expand(9, 2, 3).clone())
-    objective = setup(teacher, student, nodes=2, divergence=divergence)
+    objective = setup(teacher, student, times={"nodes": 2}, metric={"divergence": divergence})
     loss = objective.loss(PHASE, Batch(x0=x0), limbeck.rng(1))
-    _, _, _, s = objective.neighbours(Batch(x0=x0), limbeck.rng(1))
+    _, _, _, s = objective.neighbours.states(Batch(x0=x0), limbeck.rng(1))
     landed = s == 0
     assert loss.count == 1000 and float(loss.terms["residual"]) == pytest.approx(0, abs=1e-12)
     expected = -law[x0[landed]].sum() / 1000
@@ -168,8 +170,8 @@ def test_a_prompt_is_neither_corrupted_nor_compared():
     x0 = teacher.sample(64, limbeck.rng(0))
     learned = torch.tensor([[False, True, True, True]]).expand(64, -1)
     for mode in ("training", "distillation"):
-        objective = setup(teacher, models.Table(teacher.process, 4), mode=mode, nodes=1)
-        xt, _, xs, _ = objective.neighbours(Batch(x0=x0, loss_mask=learned), limbeck.rng(1))
+        objective = setup(teacher, models.Table(teacher.process, 4), mode=mode, times={"nodes": 1})
+        xt, _, xs, _ = objective.neighbours.states(Batch(x0=x0, loss_mask=learned), limbeck.rng(1))
         assert torch.equal(xt[:, 0], x0[:, 0]) and torch.equal(xs[:, 0], x0[:, 0]) and bool((xt[:, 1:] == 3).all())
         loss = objective.loss(PHASE, Batch(x0=x0, loss_mask=learned), limbeck.rng(1))
         assert loss.count == 192 and float(loss.value.detach()) == pytest.approx(math.log(3))
@@ -178,7 +180,7 @@ def test_a_prompt_is_neither_corrupted_nor_compared():
 def test_gradients_reach_the_students_call_at_t_only_and_the_target_is_the_average():
     teacher = models.two_tokens()
     student = models.Table(teacher.process, 2)
-    objective = setup(teacher, student, nodes=2, target_decay=0.5)
+    objective = setup(teacher, student, times={"nodes": 2}, target={"decay": 0.5})
     x0 = teacher.sample(32, limbeck.rng(0))
     draws = {"t": torch.zeros(32, dtype=torch.int64), "eps": torch.full((32, 2), 0.7, dtype=torch.float64)}
     loss = objective.loss(PHASE, Batch(x0=x0), FixedDraws(draws))  # t = 1, s = 1/2: two masks become two masks
@@ -198,7 +200,7 @@ def test_gradients_reach_the_students_call_at_t_only_and_the_target_is_the_avera
 def test_training_on_tokens_finds_the_conditionals():
     teacher = models.two_tokens()
     student = models.Table(teacher.process, 2)
-    objective = setup(teacher, student, nodes=4, divergence="kl_forward")
+    objective = setup(teacher, student, times={"nodes": 4}, metric={"divergence": "kl_forward"})
     optimizer = torch.optim.Adam(student.parameters(), lr=0.05)
     for step in range(200):
         rng = limbeck.rng(0, step)
@@ -215,14 +217,27 @@ def test_training_on_tokens_finds_the_conditionals():
 
 def test_options_of_continuous_noise_are_refused_on_tokens():
     teacher = models.two_tokens()
-    for name, value in {"schedule": "ratio", "index": "log_normal", "huber_c": 0.1, "distance": "l2"}.items():
-        with pytest.raises(ValueError, match=f"option {name}={value} is about continuous noise, and Table lives on"):
-            setup(teacher, **{name: value})
+    for path, options in {
+        "times.schedule=ratio": {"times": {"schedule": "ratio"}},
+        "times.ratio.base=4.0": {"times": {"ratio": {"base": 4.0}}},
+        "metric.huber_c=0.1": {"metric": {"huber_c": 0.1}},
+        "solver=ddim": {"solver": "ddim"},
+    }.items():
+        with pytest.raises(ValueError, match=rf"consistency: {path} \(continuous noise\) has no meaning on Masked"):
+            setup(teacher, **options)
+    with pytest.raises(ValueError, match=r"distance=l2 .* metric.padding=counted .* have no meaning.*Leave them out"):
+        setup(teacher, metric={"distance": "l2", "padding": "counted"})
+
+
+def test_an_option_of_tokens_is_refused_on_continuous_noise():
+    flow = GaussianTeacher(RectifiedFlow(), mean=0.0, std=1.0)
+    with pytest.raises(ValueError, match=r"metric.divergence=kl_forward \(tokens\) has no meaning on .*continuous"):
+        Consistency(metric={"divergence": "kl_forward"}).setup(flow.trainable_copy(answers="flow_map"), flow)
 
 
 def test_tokens_choose_their_sampler_and_need_data():
     objective = setup(models.two_tokens(), sampling_steps=8)
-    assert isinstance(objective.kernel, TokenKernel)
+    assert isinstance(objective.neighbours, TokenNeighbours)
     assert objective.sampling() == {"use": "ancestral", "steps": 8}
     assert Consistency().sampling()["use"] == "multistep"
     with pytest.raises(ValueError, match="use source data"):
@@ -233,7 +248,7 @@ def test_tokens_choose_their_sampler_and_need_data():
 
 class TestConsistencyOnTokens(ObjectiveConformance):
     def make(self):
-        return Consistency(nodes=3, target_decay=0.5)
+        return Consistency(times={"nodes": 3}, target={"decay": 0.5})
 
     def partners(self):
         teacher = models.two_tokens()

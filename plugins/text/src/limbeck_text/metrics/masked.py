@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limbeck.interfaces import Data, Metric, ModelMetric, Teacher, unwrap
 from limbeck.process.categorical import MaskedProcess
 from limbeck.randomness import Rng
-from limbeck_diffusion.objectives.pretraining.mdlm import bound, masked_cross_entropy
+from limbeck_diffusion.formulas.masked import bound, masked_cross_entropy
 from limbeck_text.options.text import DistinctOptions, NLLBoundOptions
 
 # --- formulas --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from limbeck.networks.sharding import unsharded
 from limbeck.options import Options
 from limbeck.randomness import Rng
 from limbeck.sampling.samples import evaluating
-from limbeck_diffusion.objectives.regression.ode_pairs import progress_bar
+from limbeck_diffusion.sources.pairs import progress_bar
 from limbeck_diffusion.sources.sources import rows_of
 from limbeck_text.options.text import OnPolicySourceOptions, TeacherTextSourceOptions
 from limbeck_text.tokenizers.codec import left_padded

@@ -1,8 +1,8 @@
 r"""Interval score matching: a field without injected noise, Liang et al. 2024 (LucidDreamer).
 
 The sample is noised by the teacher itself, deterministically (DDIM run upwards), to a level s and by one more step to
-t; the field compares what the teacher says at the two levels. Related fields (trajectory and classifier score matching)
-differ only in which levels are compared, `_field`.
+t; the field compares the teacher's predictions at the two levels. Related fields (trajectory and classifier score
+matching) differ only in which levels are compared, `_field`.
 """
 
 import math
@@ -14,33 +14,23 @@ import torch
 from torch import Tensor
 
 from limbeck.interfaces import Batch, Generator, Loss, Phase, Prediction, Teacher
-from limbeck.manifest import Needs
 from limbeck.networks.guidance import unguided
 from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
 from limbeck.scheduled import value_at
 from limbeck_diffusion.formulas.fields import field_weight, weighted
+from limbeck_diffusion.formulas.solvers import noise_along
 from limbeck_diffusion.formulas.times import uniform_time
+from limbeck_diffusion.objectives.finite import checked
 from limbeck_diffusion.objectives.matching.fields import FieldObjective, range_at
-from limbeck_diffusion.objectives.matching.kernels import checked
-from limbeck_diffusion.options.base import ISMOptions
-
-
-def noise_along(process: GaussianProcess, xs: Tensor, s: Tensor, t: Tensor, eps_hat: Tensor) -> Tensor:
-    r"""One DDIM step upwards, s <= t, along a predicted noise: Euler's step in x / alpha, finite at sigma_s = 0.
-
-    x_t = (alpha_t / alpha_s) x_s + (sigma_t - sigma_s alpha_t / alpha_s) eps_hat; exactly x_s where s = t.
-    """
-    a, b = process.at(s, xs), process.at(t, xs)
-    ratio = b.alpha_t / a.alpha_t
-    return ratio * xs + (b.sigma_t - ratio * a.sigma_t) * eps_hat
+from limbeck_diffusion.options.matching import ISMOptions
 
 
 class ISM(FieldObjective):
     """G_x = w(t) (eps_G(x_t, t, cond) - eps_null(x_s, s)) at two levels s < t of one deterministic noising.
 
     The noising starts at the sample itself, free of noise, in equal steps up to s, and is unconditional: as many steps
-    as `inversion_stride` needs for the largest s of the moment, `inversion_steps` at most. Given the sample, only t is
+    as `inversion.stride` needs for the largest s of the moment, `inversion.steps` at most. Given the sample, only t is
     random.
 
     Roles: generator. Draws: those of a sample (`FieldObjective`); t.
@@ -48,7 +38,7 @@ class ISM(FieldObjective):
 
     name = "ism"
     Options = ISMOptions
-    needs = Needs(generator={"sampling"}, teacher={"gaussian", "denoiser"})
+    options: ISMOptions
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         super().setup(generator, teacher, **named)
@@ -56,24 +46,21 @@ class ISM(FieldObjective):
             raise TypeError(f"ism needs a teacher on a Gaussian process; got {self.teacher.process!r}")
         self.process: GaussianProcess = self.teacher.process
 
-    def phases(self, step: int) -> list[Phase]:
-        return [Phase("generator", ("generator",))]
-
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        sample = self.student_sample(phase, batch, rng, grad=self.options.gradient)
+        sample = self.student_sample(phase, batch, rng, grad=self.options.rollout.gradient)
         with torch.no_grad():
             field, explain = self._field(sample.at.detach(), batch.cond, rng)
         return replace(self.field_loss(sample, field, batch, rng, sample.at[0].numel()), explain=explain)
 
     def _field(self, x: Tensor, cond: Any, rng: Rng) -> tuple[Tensor, Callable[[], None] | None]:
-        """The field, and what to ask when it is not finite."""
-        options: Any = self.options
-        process, interval = self.process, value_at(options.interval, rng.step) * self.process.t_max
-        low, high = range_at(options.t_range, rng.step)
+        """The field, and what explains it when it is not finite."""
+        options, inversion = self.options, self.options.inversion
+        process, interval = self.process, value_at(inversion.interval, rng.step) * self.process.t_max
+        low, high = range_at(options.times.range, rng.step)
         t = uniform_time(process, rng, len(x), (low, high))
         s = (t - interval).clamp_min(0)
         highest = high - interval / process.t_max
-        steps = min(options.inversion_steps, max(1, math.ceil(highest / options.inversion_stride - 1e-9)))
+        steps = min(inversion.steps, max(1, math.ceil(highest / inversion.stride - 1e-9)))
         xs = self._inverted(x, s, cond, steps)
         eps_s = self._unconditional(xs, s, cond)
         xt = noise_along(process, xs, s, t, eps_s)
@@ -83,12 +70,12 @@ class ISM(FieldObjective):
         eps_t = process.convert(prediction.x0_hat, "x0", "eps", xt, t)
         # w(t) = field_weight sigma_t / alpha_t: `field_weight` multiplies differences of x0 predictions
         c = process.coefficients(t)
-        scale = field_weight(process, t, options.weight) * c.sigma_t / c.alpha_t
+        scale = field_weight(process, t, options.field.weight) * c.sigma_t / c.alpha_t
         return weighted(eps_t - eps_s, scale), explain
 
     def _inverted(self, x: Tensor, s: Tensor, cond: Any, steps: int) -> Tensor:
-        """x_s, from the sample at level 0 through s / steps, 2 s / steps, ... The first step asks nobody: at level 0
-        the predicted noise is that of a clean sample, none."""
+        """x_s, from the sample at level 0 through s / steps, 2 s / steps, ... The first step needs no prediction:
+        the noise of a clean sample is none."""
         here = s / steps
         xs = noise_along(self.process, x, torch.zeros_like(s), here, torch.zeros_like(x))
         for k in range(2, steps + 1):
@@ -101,9 +88,9 @@ class ISM(FieldObjective):
         """eps_hat of the teacher without its condition, (B, *event)."""
         teacher = unguided(self.teacher)
         prediction = teacher(xt, t, teacher.null(cond))
-        checked(teacher, prediction, t)  # what is not asked at once shows in what the teacher is asked next
+        checked(teacher, prediction, t)  # what is not checked at once shows in the teacher's next prediction
         assert prediction.x0_hat is not None
         return self.process.convert(prediction.x0_hat, "x0", "eps", xt, t)
 
 
-__all__ = ["ISM", "noise_along"]
+__all__ = ["ISM"]

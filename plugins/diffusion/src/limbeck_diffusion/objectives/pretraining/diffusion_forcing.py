@@ -7,28 +7,22 @@ import torch
 from torch import Tensor
 
 from limbeck.interfaces import Generator, Teacher
-from limbeck.manifest import Needs
 from limbeck.randomness import Rng
 from limbeck.sampling.chunks import chunk_size
-from limbeck_diffusion.formulas.times import draw_time, level_count, to_frames
+from limbeck_diffusion.formulas.times import clean_before, draw_time, level_count, to_frames
 from limbeck_diffusion.formulas.weights import error_weight
-from limbeck_diffusion.objectives.pretraining.denoising import Regression
-from limbeck_diffusion.options.clips import DiffusionForcingOptions
+from limbeck_diffusion.objectives.pretraining.denoising import Denoising
+from limbeck_diffusion.options.pretraining import DiffusionForcingOptions
 
 
-def clean_before(t: Tensor, first: Tensor) -> Tensor:
-    """Times (B, F) with t = 0 for the frames before `first` (B,)."""
-    return torch.where(torch.arange(t.shape[1], device=t.device) < first[:, None], 0.0, t)
-
-
-class DiffusionForcing(Regression):
+class DiffusionForcing(Denoising):
     """mean over frames of w(t_f) || x0_hat_f - x0_f ||^2 with independent t_f, Chen et al. 2024.
 
     Clean frames (`clean_context`) are context and teach nothing. Draws: t, eps, dropout; clean, first.
     """
 
+    name = "diffusion_forcing"
     Options = DiffusionForcingOptions
-    needs = Needs(generator={"gaussian", "denoiser", "frame_time"}, data={"samples"})
     options: DiffusionForcingOptions
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
@@ -44,7 +38,7 @@ class DiffusionForcing(Regression):
         """(B, F); (B,) with a level per clip and no clean context."""
         o, (rows, frames) = self.options, x0.shape[:2]
         count = level_count(x0, o.levels, self.size)
-        t = to_frames(draw_time(self.process, rng, count, o.time, o.time_mean, o.time_std, o.t_range), x0)
+        t = to_frames(draw_time(self.process, rng, count, o.times.kind, o.times.mean, o.times.std, o.times.range), x0)
         if not o.clean_context:
             return t
         first = self.size * rng.integers("first", frames // self.size, (rows,))
@@ -57,3 +51,6 @@ class DiffusionForcing(Regression):
             self.process, torch.where(clean, self.process.t_max, t), self.options.error, self.options.sigma_data
         )
         return torch.where(clean, 0.0, w)
+
+
+__all__ = ["DiffusionForcing"]

@@ -2,41 +2,32 @@ r"""Trajectory methods with a discrete step: neighbouring states of one trajecto
 
 Consistency function: f(x, t) = x0_hat(x, t), the end of the ODE from (x, t); its boundary is f(x, 0) = x. Distillation
 gets the neighbour x_s from x_t by one step of a solver on the teacher; training gets both from one (x0, eps). On a
-categorical process the answer is a law of every token; see `limbeck_diffusion.objectives.trajectory.kernels`.
+categorical process the prediction is a distribution of every token; see
+`limbeck_diffusion.objectives.trajectory.neighbours`.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Predictor, Teacher, average, unwrap
-from limbeck.manifest import Needs
+from limbeck.interfaces import Batch, Generator, Loss, Phase, Predictor, Teacher, average, unwrap
 from limbeck.randomness import Rng
 from limbeck_diffusion.formulas.divergences import token_loss
 from limbeck_diffusion.objectives.averages import follow
-from limbeck_diffusion.objectives.trajectory.kernels import (
-    GaussianKernel,
-    Kernel,
-    consistency_pair,
-    cuda_of,
-    kernel_of,
-    neighbour_times,
-    ratio_times,
-)
-from limbeck_diffusion.options.base import ConsistencyOptions
+from limbeck_diffusion.objectives.base import StudentObjective
+from limbeck_diffusion.objectives.process_ops import ops_of
+from limbeck_diffusion.objectives.trajectory.neighbours import GaussianNeighbours, Neighbours, cuda_of, neighbours_of
+from limbeck_diffusion.options.trajectory import ConsistencyOptions
 from limbeck_diffusion.samplers.gaussian import Predict
 
-__all__ = ["Consistency", "consistency_pair", "neighbour_times", "ratio_times"]
 
-# --- objective -------------------------------------------------------------------------------------------------------
-
-
-class Consistency(Objective):
-    """Consistency distillation and training: Song et al. 2023; with `index: log_normal`, `weight: inverse_step` and
-    `mode: training` iCT (Song & Dhariwal 2024); with `schedule: ratio` ECT (Geng et al. 2024).
+class Consistency(StudentObjective):
+    """Consistency distillation and training: Song et al. 2023; with `times.kind: log_normal`, `weight: inverse_step`
+    and `mode: training` iCT (Song & Dhariwal 2024); with `times.schedule: ratio` ECT (Geng et al. 2024). Methods that
+    are only other defaults are rows in `limbeck_diffusion.manifest.trajectory`.
 
     The student's parameterisation must satisfy f(x, 0) = x: velocity, v and edm do. Guidance is the teacher's business.
     Works from clean data (`source: data`) and from teacher states (`source: trajectory`, distillation only).
@@ -47,9 +38,9 @@ class Consistency(Objective):
     Draws: t, eps; step (tokens, distillation).
     """
 
+    name = "consistency"
     Options = ConsistencyOptions
     options: ConsistencyOptions
-    needs = Needs(generator={"denoiser", "sampling"})
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         o = self.options
@@ -59,50 +50,44 @@ class Consistency(Objective):
         self.teacher = teacher
         if o.mode == "distillation":
             if teacher is None:
-                raise ValueError("consistency with mode=distillation needs a teacher; give one, or use mode=training")
+                raise ValueError(f"{self.name} with mode=distillation needs a teacher; give one, or use mode=training")
             if teacher.process != self.process:
                 raise ValueError(
-                    f"consistency follows the teacher's trajectory, but the generator lives on {self.process} and the "
+                    f"{self.name} follows the teacher's trajectory, but the generator lives on {self.process} and the "
                     f"teacher on {teacher.process}. Give the generator the teacher's process (init: teacher)."
                 )
-        self.kernel: Kernel = kernel_of(self.process, teacher, o)
-        self.kernel.check(spec)
+        self.ops = ops_of(self.process, o, self.name)
+        self.neighbours: Neighbours = neighbours_of(self.ops, teacher, o)
+        self.neighbours.check(spec)
         self.add_role("generator", generator)
         self.shares_dropout = any(isinstance(m, _DROPOUT) and m.p > 0 for m in spec.modules())
         self.target: nn.Module | None = None
-        if o.target_decay:
+        if o.target.decay:
             self.target = copy.deepcopy(spec).requires_grad_(False)
         self._target_step = -1
         self._boundary_checked = False
 
-    def phases(self, step: int) -> Sequence[Phase]:
-        return (Phase("generator", ("generator",)),)
-
     def sampling(self) -> dict[str, Any]:
-        kernel = getattr(self, "kernel", GaussianKernel)
-        return {"use": kernel.sampler, "steps": self.options.sampling_steps}
+        neighbours = getattr(self, "neighbours", GaussianNeighbours)
+        return {"use": neighbours.sampler, "steps": self.options.sampling_steps}
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
-        kernel = self.kernel
-        states = self.neighbours(batch, rng)
+        ops, neighbours = self.ops, self.neighbours
+        states = neighbours.states(batch, rng)
         student = self.network("generator", phase)
         if not self._boundary_checked:
             self._boundary_checked = True
-            kernel.check_boundary(self.bare("generator"), states[0], batch.cond)
-        target = kernel.x0_predictor(self._target_network(rng.step), batch.cond)
+            neighbours.check_boundary(self.bare("generator"), states[0], batch.cond)
+        target = ops.predictor(self._target_network(rng.step), batch.cond)
         if self.shares_dropout:
             target = _with_dropout_of_now(target, states[0].device)
-        distances, residual, items = kernel.distances(kernel.x0_predictor(student, batch.cond), target, states, batch)
+        distances, residual, items = neighbours.distances(ops.predictor(student, batch.cond), target, states, batch)
         if self.options.weight == "inverse_step":
             _, t, _, s = states
             distances = distances / (t - s).to(distances.dtype)
         if items is None:
             return Loss(average(distances, batch.weight), {"residual": average(residual, batch.weight)})
         return token_loss(distances, items, batch.weight, residual=residual)
-
-    def neighbours(self, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Two neighbouring states (xt, t, xs, s) for every row; times (B,) float64. No gradient."""
-        return self.kernel.neighbours(batch, rng)
 
     # --- target ---
 
@@ -111,7 +96,7 @@ class Consistency(Objective):
         if self.target is None:
             return online
         if step != self._target_step:
-            decay = self.options.target_decay if self._target_step >= 0 else 0.0
+            decay = self.options.target.decay if self._target_step >= 0 else 0.0
             self.target.train(online.training)
             follow(self.target, online, decay)
             self._target_step = step
@@ -146,3 +131,6 @@ def _with_dropout_of_now(predict: Predict, device: torch.device) -> Callable[[Te
             return predict(x, t)
 
     return replayed
+
+
+__all__ = ["Consistency"]

@@ -4,85 +4,34 @@ teacher find out.
 Letters: B batch, L sequence, V vocabulary, m sub-steps.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher, unwrap
-from limbeck.manifest import Needs
+from limbeck.interfaces import Batch, Generator, Loss, Phase, Teacher, unwrap
 from limbeck.networks.sharding import plain_copy
-from limbeck.process.categorical import MaskedProcess, draw
 from limbeck.randomness import Rng
 from limbeck_diffusion.formulas.divergences import DIVERGENCES, log_probabilities, token_loss
+from limbeck_diffusion.formulas.masked import corrupt, sub_times, targets
 from limbeck_diffusion.formulas.times import stratified_time
 from limbeck_diffusion.objectives.averages import follow
-from limbeck_diffusion.objectives.pretraining.mdlm import corrupt, masked_process
-from limbeck_diffusion.options.tokens import SDTTOptions
-
-# --- formulas --------------------------------------------------------------------------------------------------------
-
-
-def sub_times(t: Tensor, dt: float, count: int) -> Tensor:
-    """Times of the teacher's sub-steps, t, t - dt, ..., t - m dt, (m + 1, B); shorter ones where t < m dt, so that the
-    last is never below 0. (The released code measures from 1 - t here, and reveals the wrong share.)"""
-    step = (t / count).clamp_max(dt)
-    return t - step * torch.arange(count + 1, dtype=t.dtype, device=t.device).unsqueeze(1)
+from limbeck_diffusion.objectives.base import StudentObjective
+from limbeck_diffusion.objectives.process_ops import masked_process
+from limbeck_diffusion.options.trajectory import SDTTOptions
 
 
-def targets(
-    predict: Callable[[Tensor, Tensor], Tensor],
-    process: MaskedProcess,
-    xt: Tensor,
-    times: Tensor,
-    draws: Callable[[int], Tensor],
-) -> Tensor:
-    """What the teacher says of every masked token when it walks from x_t through `times`: of a token that a sub-step
-    reveals, its prediction just before; of the others, its last.
-
-    Args:
-        predict: (x, t) -> logits (B, L, V).
-        xt: tokens, (B, L), N of them masked.
-        times: falling, (m + 1, B); predictions are made at all but the last.
-        draws: sub-step k -> uniform (B, L).
-
-    Returns:
-        log-probabilities, (N, V), in the order of the masked positions.
-    """
-    hidden = xt.eq(process.mask_id)
-    x, found = xt, None
-    last = len(times) - 2
-    for k in range(last + 1):
-        logits = predict(x, times[k])
-        if k < last:
-            revealed, rest = process.lifts(x, times[k], times[k + 1], draws(k))
-        else:
-            revealed = x.eq(process.mask_id)
-        said = log_probabilities(logits[revealed])
-        if found is None:
-            found = said.new_empty(int(hidden.sum()), said.shape[-1])
-        found[revealed[hidden]] = said
-        if k < last:
-            x = x.masked_scatter(revealed, draw(said.exp(), rest))
-    assert found is not None
-    return found
-
-
-# --- objective -------------------------------------------------------------------------------------------------------
-
-
-class SDTT(Objective):
+class SDTT(StudentObjective):
     """The student's prediction at x_t, for every masked token, learns the teacher's after up to m - 1 of its own steps.
 
-    Rounds: every `round_steps` steps the student becomes the teacher and dt doubles, until m dt is 1 / student_steps.
+    Rounds: every `rounds.steps` steps the student becomes the teacher and dt doubles, until m dt is 1 / student_steps.
     The teacher of a round is part of `state_dict`, so that a resumed run distils from the same one. Works from clean
     data. Draws: t, eps, sub_step/k.
     """
 
     Options = SDTTOptions
     options: SDTTOptions
-    needs = Needs(generator={"categorical", "denoiser"}, teacher={"categorical", "denoiser"}, data={"samples"})
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         if teacher is None:
@@ -91,30 +40,27 @@ class SDTT(Objective):
         self.process = masked_process(spec, "sdtt")
         if teacher.process != self.process:
             raise ValueError(
-                f"sdtt asks both models about one x_t, but the generator lives on {self.process} and the teacher on "
+                f"sdtt compares both models at one x_t, but the generator lives on {self.process} and the teacher on "
                 f"{teacher.process}. Give the generator the teacher's process (init: teacher)"
             )
-        self.divergence = DIVERGENCES[self.options.divergence]
+        self.divergence = DIVERGENCES[self.options.metric.divergence]
         self.add_role("generator", generator)
         self.teacher: nn.Module = teacher
         self.round = 0
-        decay = self.options.teacher_decay
-        self.average: nn.Module | None = self._copy() if decay and self.options.rounds > 1 else None
+        decay = self.options.rounds.decay
+        self.average: nn.Module | None = self._copy() if decay and self.options.rounds.count > 1 else None
         self._averaged_until = 0  # steps whose updates the average has seen
 
-    def phases(self, step: int) -> Sequence[Phase]:
-        return (Phase("generator", ("generator",)),)
-
     def sampling(self) -> dict[str, Any]:
-        return {"use": "ancestral", "steps": self.options.student_steps}
+        return {"use": "ancestral", "steps": self.options.rounds.student_steps}
 
     def round_at(self, step: int) -> int:
         """The round of a step, counted from 0."""
-        return min(step // self.options.round_steps, self.options.rounds - 1)
+        return min(step // self.options.rounds.steps, self.options.rounds.count - 1)
 
     def dt(self, step: int) -> float:
         """The teacher's step size."""
-        return 2 ** self.round_at(step) / self.options.teacher_steps
+        return 2 ** self.round_at(step) / self.options.rounds.teacher_steps
 
     def loss(self, phase: Phase, batch: Batch, rng: Rng) -> Loss:
         o, process = self.options, self.process
@@ -122,7 +68,7 @@ class SDTT(Objective):
             raise ValueError("sdtt corrupts clean tokens, but the source yields none: use source data")
         self._begin(rng.step)
         x0, dt = batch.x0, self.dt(rng.step)
-        temperature = o.temperature if self.round == 0 else 1.0
+        temperature = o.target.temperature if self.round == 0 else 1.0
         shape = tuple(x0.shape)
         t = self.times(rng, len(x0), dt).to(x0.device)
         xt = corrupt(process, batch, process.noise(shape, rng).to(x0.device), t)
@@ -132,7 +78,7 @@ class SDTT(Objective):
                 lambda x, time: self.teacher(x, time, batch.cond).logits / temperature,
                 process,
                 xt,
-                sub_times(t, dt, o.sub_steps),
+                sub_times(t, dt, o.rounds.sub_steps),
                 lambda k: rng.uniform(f"sub_step/{k}", shape, torch.float64).to(x0.device),
             )  # (N, V)
         logits = self.network("generator", phase)(xt, t, batch.cond).logits
@@ -143,9 +89,9 @@ class SDTT(Objective):
     def times(self, rng: Rng, count: int, dt: float) -> Tensor:
         """t of every row, (B,), float64: a node of the student's grid, or anywhere in [0, 1]."""
         t = stratified_time(rng, count)
-        if self.options.time == "uniform":
+        if self.options.times.kind == "uniform":
             return t
-        steps = round(1 / (dt * self.options.sub_steps))
+        steps = round(1 / (dt * self.options.rounds.sub_steps))
         return ((t * steps).floor() + 1) / steps
 
     # --- rounds ---
@@ -153,7 +99,7 @@ class SDTT(Objective):
     def _begin(self, step: int) -> None:
         """Once per step, before its first loss: follow the student, and make it the teacher when a round begins."""
         if self.average is not None and step > self._averaged_until:
-            follow(self.average, self.bare("generator"), self.options.teacher_decay)
+            follow(self.average, self.bare("generator"), self.options.rounds.decay)
             self._averaged_until = step
         if self.round_at(step) > self.round:
             self.round = self.round_at(step)
@@ -182,3 +128,6 @@ class SDTT(Objective):
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+__all__ = ["SDTT"]

@@ -1,0 +1,64 @@
+"""Pairs of noise and teacher sample: how they are made."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from limbeck import conditions
+from limbeck.interfaces import Batch, Data, Sampler, Teacher
+from limbeck.randomness import Rng
+
+Progress = Callable[[int, int], None]
+
+
+@torch.no_grad()
+def make_pairs(
+    teacher: Teacher,
+    sampler: Sampler,
+    count: int,
+    *,
+    steps: int,
+    data: Data | None = None,
+    seed: int = 0,
+    chunk: int = 256,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Batch:
+    """`count` pairs of noise at t_max and the teacher's sample from it, with the condition of each (from `data`'s law).
+
+    The i-th pair is a function of (seed, i, chunk), not of count. Returns x0, noise (count, *event) and cond.
+    """
+    made: list[Batch] = []
+    for k in range(-(-count // chunk)):
+        rng = Rng(seed, k, "pairs", device=device)
+        noise = teacher.process.prior_sample((chunk, *teacher.space.event), rng)
+        cond = None if data is None else conditions.to(data.conditions(chunk, rng), noise.device)
+        x0 = sampler(teacher, cond, steps=steps, rng=rng, noise=noise).value
+        made.append(Batch(x0=x0, noise=noise, cond=cond))
+        if progress is not None:
+            progress(min((k + 1) * chunk, count), count)
+    first = slice(count)
+    return Batch(
+        x0=torch.cat([b.x0 for b in made if b.x0 is not None])[first],
+        noise=torch.cat([b.noise for b in made if b.noise is not None])[first],
+        cond=conditions.rows(conditions.cat(*(b.cond for b in made)), first),
+    )
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress | None]:
+    """A bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+__all__ = ["Progress", "make_pairs", "progress_bar"]
