@@ -77,9 +77,9 @@ def with_defaults(model: type[Model], defaults: Mapping[str, Any]) -> type[Model
                 f"{did_you_mean(name, model.model_fields)}Allowed: {', '.join(model.model_fields)}"
             )
         plain = FieldInfo.merge_field_infos(field, default=..., default_factory=None)
-        checker: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, plain])
+        annotation: Any = Annotated[field.annotation, plain]
         try:
-            default = checker.validate_python(_filled(field.default, value))
+            default = TypeAdapter(annotation).validate_python(_filled(field.default, value))
         except ValidationError as error:
             raise ValueError(_told(error, (name,))) from error
         fields[name] = (field.annotation, FieldInfo.merge_field_infos(field, default=default, default_factory=None))

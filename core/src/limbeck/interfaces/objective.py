@@ -17,8 +17,8 @@ class Objective(ABC):
     """Turns (generator, teacher, batch) into losses and owns its auxiliary networks (critic, discriminator).
 
     Subclasses set `Options` (a pydantic model; see `limbeck.options.Options`) and implement `setup`, `phases` and
-    `loss`. What a class needs stands in the manifest that registers it; `needs` is for one that no manifest names. Networks
-    trained by the objective are registered with `add_role` in `setup`, and called through
+    `loss`. What a class needs stands in the manifest that registers it; `needs` is for one that no manifest names.
+    Networks trained by the objective are registered with `add_role` in `setup`, and called through
     `self.network(name, phase)`: that returns the wrapped module (DDP) while the role moves and the bare one while it is
     frozen, because a wrapped module whose parameters do not learn would wait for gradients that never come. A module
     that is spread over processes (`limbeck.networks.sharding`) is the same either way, and may be called through

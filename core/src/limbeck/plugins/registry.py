@@ -247,7 +247,7 @@ class Registry:
         component = entry.component
         if not hasattr(target, "Options"):
             return target
-        facts: dict[str, Any] = {"Options": self._declared_options(entry), "__doc__": component.summary}
+        facts: dict[str, Any] = {"Options": self._options_of(entry), "__doc__": component.summary}
         facts |= {"name": component.name} if hasattr(target, "name") else {}
         facts |= {"needs": component.needs} if component.kind == "objective" else {}
         return type(target)(target.__name__, (target,), {**facts, "__module__": target.__module__})
@@ -293,22 +293,23 @@ class Registry:
     # --- options and creation ---
 
     def options_model(self, kind: str, name: str) -> Any:
-        """The pydantic model of the component's options: the one its manifest names, else the target's `Options`, else
-        one derived from its signature."""
-        entry = self.find(kind, name)
-        if entry.component.options is not None:
-            return self._declared_options(entry)
-        target = self.resolve(kind, name)
-        declared = getattr(target, "Options", None)
-        if declared is not None:
-            return declared
-        return derived_options(target, PARTNERS.get(kind, ()))
+        """The pydantic model of the component's options, with the manifest's `defaults`: the one that the manifest names,
+        else the target's `Options`, else one derived from its signature."""
+        return self._options_of(self.find(kind, name))
 
     def _declared_options(self, entry: Entry) -> Any:
-        """The model that the manifest names, with the defaults that it states."""
+        component = entry.component
+        if component.options is not None:
+            return self._import(entry, component.options)
+        target: Any = component.target
+        target = self._import(entry, target) if isinstance(target, str) else target
+        declared = getattr(target, "Options", None)
+        return declared if declared is not None else derived_options(target, PARTNERS.get(component.kind, ()))
+
+    def _options_of(self, entry: Entry) -> Any:
         key = (f"{entry.component.kind} options", entry.qualified)
         if key not in self._resolved:
-            model = self._import(entry, str(entry.component.options))
+            model = self._declared_options(entry)
             defaults = entry.component.defaults
             if defaults:
                 from limbeck.options import with_defaults
@@ -336,7 +337,9 @@ class Registry:
         except ValidationError as error:
             owner = f"{kind} {name!r}"
             raise explain(error, model, dict(options), lambda path: Origin(owner), owner=owner) from None
-        known = values.model_fields_set if getattr(model, "derived_from_signature", False) else model.model_fields
+        known: Any = model.model_fields
+        if getattr(model, "derived_from_signature", False):
+            known = values.model_fields_set | set(self.find(kind, name).component.defaults)
         return {key: getattr(values, key) for key in model.model_fields if key in known} | (values.model_extra or {})
 
     def create(self, kind: str, name: str, /, **options: Any) -> Any:
@@ -353,7 +356,7 @@ class Registry:
         if objective.component.options is None and not hasattr(options, "needs"):
             return needs
         if not hasattr(options, "needs"):
-            model = self._declared_options(objective)
+            model = self._options_of(objective)
             try:
                 options = model.model_validate(dict(options or {}))
             except ValueError:  # wrong or incomplete options are somebody else's error: judge by the manifest alone

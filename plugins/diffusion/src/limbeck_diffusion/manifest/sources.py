@@ -14,7 +14,7 @@ COMPONENTS = [
     )
     for name, cls, summary, can, example in (
         ("data", "DataSource", "real examples, epoch by epoch", {"samples"}, {}),
-        ("prior", "PriorSource", "noise and conditions only", (), {}),
+        ("prior", "PriorSource", "noise and conditions only", set(), {}),
         ("trajectory", "TrajectorySource", "states of teacher trajectories that start at noise", {"trajectory"}, {}),
         (
             "pairs",

@@ -24,7 +24,7 @@ def check_finite(teacher: Any, prediction: Prediction, t: Tensor) -> None:
     raise LimbeckError(
         f"the teacher ({type(teacher).__name__}) predicted values that are not finite for {int(bad.sum())} of "
         f"{len(bad)} samples, the first at t = {times}. Check its weights; load it in float32 if it runs in half "
-        "precision; keep away from pure noise (t_range) if it predicts eps"
+        "precision; keep away from pure noise (times.range) if it predicts eps"
     )
 
 
@@ -36,7 +36,8 @@ def checked(teacher: Any, prediction: Prediction, t: Tensor) -> Callable[[], Non
         LimbeckError
     """
     if t.device.type == "cpu":
-        return check_finite(teacher, prediction, t)
+        check_finite(teacher, prediction, t)
+        return None
     return lambda: check_finite(teacher, prediction, t)
 
 

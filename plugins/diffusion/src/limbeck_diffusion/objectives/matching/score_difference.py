@@ -40,6 +40,7 @@ class Critic(nn.Module):
     def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, judge: bool = False):
         if not judge:
             return self.predictor(xt, t, cond)
+        assert self.head is not None
         return self.head(self.predictor(xt, t, cond, features=self.features).features)
 
 

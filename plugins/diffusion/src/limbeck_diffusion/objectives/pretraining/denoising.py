@@ -37,8 +37,8 @@ class Denoising(StudentObjective):
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         spec = unwrap(generator)
-        assert isinstance(spec, Predictor)
-        self.process: GaussianProcess = spec.process
+        assert isinstance(spec, Predictor) and isinstance(spec.process, GaussianProcess)
+        self.process = spec.process
         self.add_role("generator", generator)
 
     def sampling(self) -> dict[str, Any]:
@@ -58,13 +58,14 @@ class Denoising(StudentObjective):
         if batch.x0 is None:
             raise ValueError(f"{self.name} regresses on clean samples, but the source yields none: use data or pairs")
         network = self.network("generator", phase)
+        spec: Any = unwrap(network)
         x0 = batch.x0
         t = self.times(x0, rng).to(x0.device)
         if batch.noise is None:
             eps = rng.normal("eps", x0.shape, x0.dtype).to(x0.device)
         else:  # stored pairs: their coupling is what reflow learns from
             eps = batch.noise / self.process.prior_std
-        cond = drop_condition(unwrap(network), batch.cond, o.label_dropout, rng)
+        cond = drop_condition(spec, batch.cond, o.label_dropout, rng)
         x0_hat = network(self.process.add_noise(x0, eps, t), t, cond).x0_hat
         loss = average(weighted_error(x0_hat, x0, self.weight(t)), batch.weight)
         return Loss(loss, {"x0_error": average(weighted_error(x0_hat, x0, torch.ones_like(t)), batch.weight).detach()})

@@ -30,12 +30,13 @@ class ODEPairs(StudentObjective):
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         spec = unwrap(generator)
-        assert isinstance(spec, Predictor)
-        self.process: GaussianProcess = spec.process
-        if teacher is not None and teacher.process.prior_std != self.process.prior_std:
+        assert isinstance(spec, Predictor) and isinstance(spec.process, GaussianProcess)
+        self.process = spec.process
+        theirs: Any = None if teacher is None else teacher.process
+        if theirs is not None and theirs.prior_std != self.process.prior_std:
             raise ValueError(
                 f"ode_pairs feeds the teacher's noise to the generator, but the teacher's has standard deviation "
-                f"{teacher.process.prior_std:g} and the generator's {self.process.prior_std:g}. Use the same process."
+                f"{theirs.prior_std:g} and the generator's {self.process.prior_std:g}. Use the same process."
             )
         self.distance = distance(self.options.metric.distance, self.options.metric.huber_c)
         self.add_role("generator", generator)

@@ -115,6 +115,7 @@ class GaussianNeighbours:
                 assert self.teacher is not None
                 xs = STEPS[o.solver](self.ops.predictor(self.teacher, batch.cond), self.process, xt, t, s)
             else:
+                assert batch.x0 is not None
                 xs = self.process.add_noise(batch.x0, eps, s)
         return xt, t, xs, s
 
@@ -138,8 +139,11 @@ class GaussianNeighbours:
         _, _, xs, s = states
         ends = xs if self.boundary == 0 else xs / self.process.at(s, xs).alpha_t
         prediction, end = consistency_pair(student, target, *states, boundary=self.boundary, ends=ends)
-        seen = {"mask": batch.loss_mask, "padding": self.options.metric.padding}
-        return Distances(self.distance(prediction, end, **seen), l2(prediction.detach(), end, **seen))
+        mask, padding = batch.loss_mask, self.options.metric.padding
+        return Distances(
+            self.distance(prediction, end, mask=mask, padding=padding),
+            l2(prediction.detach(), end, mask=mask, padding=padding),
+        )
 
 
 class TokenNeighbours:
