@@ -60,7 +60,7 @@ EVERYWHERE: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("vsd", {}, (*CONTINUOUS, "view", "scene", "scene-penalties", "scene-splats", "scene-image")),
     ("ism", {}, (*CONTINUOUS, "view", "scene", "scene-image")),
     ("mdlm", {}, ("tokens", "tokens-cosine")),
-    ("sdtt", {"teacher_steps": 16, "student_steps": 8}, ("tokens", "tokens-cosine")),
+    ("sdtt", {"rounds.teacher_steps": 16, "rounds.student_steps": 8}, ("tokens", "tokens-cosine")),
     ("language_modelling", {}, ("language",)),
     ("kd", {}, ("language",)),
     ("fkl", {}, ("language",)),
@@ -73,59 +73,65 @@ EVERYWHERE: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
 # --- variants, one branch each: (what it is, objective, options, problem[, more fields of Case]) ----------------------
 
 FLOAT32 = {"tolerance": 1e-5}  # where times (or norms of layers) are computed in float32 whatever the problem is in
-FEW = {"critic_updates": 1}
-GAN = {"gan_weight": 0.3, **FEW}
+FEW = {"critic.updates": 1}
+GAN = {"discriminator.weight": 0.3, **FEW}
 RAMP = {"start": 0.98, "end": 0.5, "steps": 2}
 
 VARIANTS: list[tuple[Any, ...]] = [
     # dmd2: what stands for the student's distribution
-    ("noise", "dmd2", {"subtract": "noise"}, "image"),
-    ("null", "dmd2", {"subtract": "null"}, "image"),
-    ("null guided", "dmd2", {"subtract": "null"}, "image", {"guidance": {"scale": 3.0}}),
-    ("null on tokens", "dmd2", {"subtract": "null"}, "tokens"),
+    ("noise", "dmd2", {"field.subtract": "noise"}, "image"),
+    ("null", "dmd2", {"field.subtract": "null"}, "image"),
+    ("null guided", "dmd2", {"field.subtract": "null"}, "image", {"guidance": {"scale": 3.0}}),
+    ("null on tokens", "dmd2", {"field.subtract": "null"}, "tokens"),
     ("guided", "dmd2", FEW, "image", {"guidance": {"scale": 2.5}}),
     ("guided in an interval", "dmd2", FEW, "image", {"guidance": {"scale": 2.5, "interval": (0.2, 0.7)}}),
     ("guided on tokens", "dmd2", FEW, "tokens", {"guidance": {"scale": 2.5}}),
     # dmd2: discriminator
     ("gan", "dmd2", GAN, "image", {"batch": "x0 noise cond"}),
-    ("gan two features", "dmd2", {**GAN, "gan_features": (0, -1)}, "image-edm", {"batch": "x0 noise cond"}),
-    ("gan", "dmd2", {**GAN, "critic_gan_weight": 0.5, "steps": 2}, "clip", {"batch": "x0 noise cond"}),
+    ("gan two features", "dmd2", {**GAN, "discriminator.features": (0, -1)}, "image-edm", {"batch": "x0 noise cond"}),
+    (
+        "gan",
+        "dmd2",
+        {**GAN, "discriminator.critic_weight": 0.5, "rollout.steps": 2},
+        "clip",
+        {"batch": "x0 noise cond"},
+    ),
     ("gan", "dmd2", GAN, "sound", {"batch": "x0 noise cond"}),
     ("gan weighted", "dmd2", GAN, "image", {"batch": "x0 noise cond weight"}),
     # dmd2: rollouts
-    ("two steps", "dmd2", {"steps": 2, **FEW}, "image", {"steps": 3}),
-    ("two steps last", "dmd2", {"steps": 2, "exit": "last", **FEW}, "image"),
-    ("two steps all", "dmd2", {"steps": 2, "exit": "last", "gradient": "all", **FEW}, "image"),
-    ("three steps random all", "dmd2", {"steps": 3, "gradient": "all", **FEW}, "sound", {"steps": 3}),
-    ("two steps", "dmd2", {"steps": 2, **FEW}, "image-shifted"),
-    ("two steps", "dmd2", {"steps": 2, **FEW}, "image-edm"),
-    ("two steps", "dmd2", {"steps": 2, **FEW}, "clip"),
+    ("two steps", "dmd2", {"rollout.steps": 2, **FEW}, "image", {"steps": 3}),
+    ("two steps last", "dmd2", {"rollout.steps": 2, "rollout.exit": "last", **FEW}, "image"),
+    ("two steps all", "dmd2", {"rollout.steps": 2, "rollout.exit": "last", "rollout.gradient": "all", **FEW}, "image"),
+    ("three steps random all", "dmd2", {"rollout.steps": 3, "rollout.gradient": "all", **FEW}, "sound", {"steps": 3}),
+    ("two steps", "dmd2", {"rollout.steps": 2, **FEW}, "image-shifted"),
+    ("two steps", "dmd2", {"rollout.steps": 2, **FEW}, "image-edm"),
+    ("two steps", "dmd2", {"rollout.steps": 2, **FEW}, "clip"),
     # dmd2: field
-    ("not normalised", "dmd2", {"normalise": False, **FEW}, "image"),
-    ("per frame", "dmd2", {"normalise_by": "frame", **FEW}, "clip"),
-    ("weight sds", "dmd2", {"weight": "sds", **FEW}, "image"),
-    ("weight uniform", "dmd2", {"weight": "uniform", **FEW}, "image"),
-    ("weight fantasia3d", "dmd2", {"weight": "fantasia3d", **FEW}, "image"),
-    ("weight placid_dreamer", "dmd2", {"weight": "placid_dreamer", **FEW}, "image-vp"),
-    ("sum", "dmd2", {"reduction": "sum", **FEW}, "image"),
-    ("mean", "dmd2", {"reduction": "mean", **FEW}, "scene"),
-    ("clip", "dmd2", {"clip": 0.05, **FEW}, "image"),
-    ("clip by pixel", "dmd2", {"clip": 0.05, "clip_by": "pixel", **FEW}, "view"),
-    ("clip ramp", "dmd2", {"clip": {"start": 0.5, "end": 0.01, "steps": 2}, **FEW}, "image"),
-    ("times", "dmd2", {"t_range": (0.2, 0.6), "critic_t_range": (0.1, 0.9), **FEW}, "image"),
-    ("times ramp", "dmd2", {"t_range": (0.02, RAMP), "critic_t_range": (0.02, RAMP), **FEW}, "image"),
+    ("not normalised", "dmd2", {"field.normalise": None, **FEW}, "image"),
+    ("per frame", "dmd2", {"field.normalise": "frame", **FEW}, "clip"),
+    ("weight sds", "dmd2", {"field.weight": "sds", **FEW}, "image"),
+    ("weight uniform", "dmd2", {"field.weight": "uniform", **FEW}, "image"),
+    ("weight fantasia3d", "dmd2", {"field.weight": "fantasia3d", **FEW}, "image"),
+    ("weight placid_dreamer", "dmd2", {"field.weight": "placid_dreamer", **FEW}, "image-vp"),
+    ("sum", "dmd2", {"field.reduction": "sum", **FEW}, "image"),
+    ("mean", "dmd2", {"field.reduction": "mean", **FEW}, "scene"),
+    ("clip", "dmd2", {"field.clip": 0.05, **FEW}, "image"),
+    ("clip by pixel", "dmd2", {"field.clip": 0.05, "field.clip_by": "pixel", **FEW}, "view"),
+    ("clip ramp", "dmd2", {"field.clip": {"start": 0.5, "end": 0.01, "steps": 2}, **FEW}, "image"),
+    ("times", "dmd2", {"times.range": (0.2, 0.6), "critic.times.range": (0.1, 0.9), **FEW}, "image"),
+    ("times ramp", "dmd2", {"times.range": (0.02, RAMP), "critic.times.range": (0.02, RAMP), **FEW}, "image"),
     ("weighted", "dmd2", FEW, "image", {"batch": "noise cond weight"}),
     # dmd2: critic
-    ("critic x0", "dmd2", {"critic_loss": "x0", **FEW}, "image"),
-    ("critic eps", "dmd2", {"critic_loss": "eps", **FEW}, "image"),
-    ("critic v", "dmd2", {"critic_loss": "v", **FEW}, "image"),
-    ("critic edm", "dmd2", {"critic_loss": "edm", **FEW}, "image-edm"),
-    ("critic from generator", "dmd2", {"critic_init": "generator", **FEW}, "sound"),
-    ("critic lora", "dmd2", {"critic_lora": {"rank": 2, "alpha": 4.0}, **FEW}, "sound"),
+    ("critic x0", "dmd2", {"critic.loss": "x0", **FEW}, "image"),
+    ("critic eps", "dmd2", {"critic.loss": "eps", **FEW}, "image"),
+    ("critic v", "dmd2", {"critic.loss": "v", **FEW}, "image"),
+    ("critic edm", "dmd2", {"critic.loss": "edm", **FEW}, "image-edm"),
+    ("critic from generator", "dmd2", {"critic.init": "generator", **FEW}, "sound"),
+    ("critic lora", "dmd2", {"critic.lora": {"rank": 2, "alpha": 4.0}, **FEW}, "sound"),
     (
         "critic lora head",
         "dmd2",
-        {"critic_lora": {"rank": 1, "dropout": 0.3, "targets": ("leave",)}, **FEW},
+        {"critic.lora": {"rank": 1, "dropout": 0.3, "targets": ("leave",)}, **FEW},
         "sound",
     ),
     # dmd2: other processes and closed forms
@@ -138,108 +144,139 @@ VARIANTS: list[tuple[Any, ...]] = [
     ("splats", "dmd2", FEW, "scene-splats"),
     ("mel", "dmd2", FEW, "sound-mel"),
     # dmd2: tokens
-    ("reverse_kl", "dmd2", {"divergence": "reverse_kl", **FEW}, "tokens"),
-    ("reverse_kl", "dmd2", {"divergence": "reverse_kl", **FEW}, "tokens-uniform"),
-    ("elbo", "dmd2", {"critic_weight": "elbo", **FEW}, "tokens"),
-    ("elbo cosine", "dmd2", {"critic_weight": "elbo", "random_tokens": 0.0, **FEW}, "tokens-cosine"),
-    ("sum", "dmd2", {"reduction": "sum", **FEW}, "tokens"),
+    ("reverse_kl", "dmd2", {"field.divergence": "reverse_kl", **FEW}, "tokens"),
+    ("reverse_kl", "dmd2", {"field.divergence": "reverse_kl", **FEW}, "tokens-uniform"),
+    ("elbo", "dmd2", {"critic.weight": "elbo", **FEW}, "tokens"),
+    ("elbo cosine", "dmd2", {"critic.weight": "elbo", "rollout.random_tokens": 0.0, **FEW}, "tokens-cosine"),
+    ("sum", "dmd2", {"field.reduction": "sum", **FEW}, "tokens"),
     # sds
     ("guided", "sds", {}, "image", {"guidance": {"scale": 7.5}}),
-    ("guided", "sds", {"t_range": (0.5, 0.95)}, "scene", {"guidance": {"scale": 7.5}}),
-    ("two steps", "sds", {"steps": 2}, "image"),
-    ("mean", "sds", {"reduction": "mean"}, "scene-penalties"),
-    ("null reduction", "sds", {"reduction": None}, "image"),
-    ("clip by pixel ramp", "sds", {"clip": {"start": 0.1, "end": 0.01, "steps": 2}, "clip_by": "pixel"}, "scene"),
-    ("weight uniform", "sds", {"weight": "uniform"}, "scene"),
-    ("weight fantasia3d", "sds", {"weight": "fantasia3d"}, "scene-image"),
-    ("weight x0", "sds", {"weight": "x0"}, "scene"),
-    ("times ramp", "sds", {"t_range": (0.02, RAMP)}, "scene", {"steps": 3}),
+    ("guided", "sds", {"times.range": (0.5, 0.95)}, "scene", {"guidance": {"scale": 7.5}}),
+    ("two steps", "sds", {"rollout.steps": 2}, "image"),
+    ("mean", "sds", {"field.reduction": "mean"}, "scene-penalties"),
+    ("null reduction", "sds", {"field.reduction": None}, "image"),
+    (
+        "clip by pixel ramp",
+        "sds",
+        {"field.clip": {"start": 0.1, "end": 0.01, "steps": 2}, "field.clip_by": "pixel"},
+        "scene",
+    ),
+    ("weight uniform", "sds", {"field.weight": "uniform"}, "scene"),
+    ("weight fantasia3d", "sds", {"field.weight": "fantasia3d"}, "scene-image"),
+    ("weight x0", "sds", {"field.weight": "x0"}, "scene"),
+    ("times ramp", "sds", {"times.range": (0.02, RAMP)}, "scene", {"steps": 3}),
     ("edm", "sds", {}, "image-edm"),
     ("weighted", "sds", {}, "scene", {"batch": "cond weight"}),
     # csd
     ("guided", "csd", {}, "image", {"guidance": {"scale": 5.0}}),
-    ("guided", "csd", {"weight": "uniform"}, "scene", {"guidance": {"scale": 5.0, "interval": (0.1, 0.8)}}),
-    ("two steps last", "csd", {"steps": 2, "exit": "last"}, "sound"),
+    ("guided", "csd", {"field.weight": "uniform"}, "scene", {"guidance": {"scale": 5.0, "interval": (0.1, 0.8)}}),
+    ("two steps last", "csd", {"rollout.steps": 2, "rollout.exit": "last"}, "sound"),
     # vsd
     ("guided", "vsd", {}, "scene", {"guidance": {"scale": 4.0}}),
-    ("two critic updates", "vsd", {"critic_updates": 2, "critic_loss": "velocity"}, "scene-image"),
-    ("critic times", "vsd", {"t_range": (0.5, 0.95), "critic_t_range": (0.2, 0.95)}, "scene"),
-    ("critic lora", "vsd", {"critic_lora": {"rank": 2}}, "sound"),
-    ("critic from generator", "vsd", {"critic_init": "generator"}, "image"),
+    ("two critic updates", "vsd", {"critic.updates": 2, "critic.loss": "velocity"}, "scene-image"),
+    ("critic times", "vsd", {"times.range": (0.5, 0.95), "critic.times.range": (0.2, 0.95)}, "scene"),
+    ("critic lora", "vsd", {"critic.lora": {"rank": 2}}, "sound"),
+    ("critic from generator", "vsd", {"critic.init": "generator"}, "image"),
     ("edm", "vsd", {}, "image-edm"),
     # ism
     ("guided", "ism", {}, "scene", {"guidance": {"scale": 2.0}}),
-    ("interval", "ism", {"t_range": (0.3, 0.4), "interval": 0.3}, "scene"),
-    ("ramps", "ism", {"interval": {"start": 0.1, "end": 0.05, "steps": 2}, "t_range": (0.02, RAMP)}, "image"),
-    ("one inversion step", "ism", {"inversion_steps": 1, "t_range": (0.02, 0.9)}, "image"),
-    ("short strides", "ism", {"inversion_stride": 0.05, "t_range": (0.3, 0.9)}, "image-vp"),
-    ("whole strides", "ism", {"t_range": (0.3, 0.65), "interval": 0.05}, "image"),
-    ("weight sds", "ism", {"weight": "sds", "clip": 0.02}, "scene"),
-    ("two steps", "ism", {"steps": 2, "reduction": "mean"}, "image"),
+    ("interval", "ism", {"times.range": (0.3, 0.4), "inversion.interval": 0.3}, "scene"),
+    (
+        "ramps",
+        "ism",
+        {"inversion.interval": {"start": 0.1, "end": 0.05, "steps": 2}, "times.range": (0.02, RAMP)},
+        "image",
+    ),
+    ("one inversion step", "ism", {"inversion.steps": 1, "times.range": (0.02, 0.9)}, "image"),
+    ("short strides", "ism", {"inversion.stride": 0.05, "times.range": (0.3, 0.9)}, "image-vp"),
+    ("whole strides", "ism", {"times.range": (0.3, 0.65), "inversion.interval": 0.05}, "image"),
+    ("weight sds", "ism", {"field.weight": "sds", "field.clip": 0.02}, "scene"),
+    ("two steps", "ism", {"rollout.steps": 2, "field.reduction": "mean"}, "image"),
     ("edm", "ism", {}, "image-edm"),
     # self_forcing
-    ("one step", "self_forcing", {"steps": 1, **FEW}, "clip"),
-    ("two steps last all", "self_forcing", {"steps": 2, "exit": "last", "gradient": "all", **FEW}, "clip"),
-    ("window", "self_forcing", {"steps": 2, "window": 2, "sink": 1, "chunk": 1, **FEW}, "clip-frames"),
-    ("times", "self_forcing", {"steps": 2, "times": (0.95, 0.6), **FEW}, "clip"),
-    ("shift", "self_forcing", {"steps": 2, "shift": 5.0, **FEW}, "clip"),
-    ("context", "self_forcing", {"steps": 2, "context_time": 0.1, **FEW}, "clip"),
-    ("tail", "self_forcing", {"steps": 2, "tail": 2, **FEW}, "clip"),
-    ("gan", "self_forcing", {"steps": 2, **GAN}, "clip", {"batch": "x0 noise cond"}),
-    ("per frame", "self_forcing", {"steps": 2, "normalise_by": "frame", **FEW}, "clip"),
-    ("longer", "self_forcing", {"steps": 2, "frames": 8, "window": 3, **FEW}, "clip-closed_form", {"steps": 4}),
-    ("noise", "self_forcing", {"steps": 2, "subtract": "noise"}, "clip"),
-    ("guided", "self_forcing", {"steps": 2, **FEW}, "clip", {"guidance": {"scale": 2.0}}),
-    ("edm", "self_forcing", {"steps": 2, **FEW}, "clip-edm"),
+    ("one step", "self_forcing", {"rollout.steps": 1, **FEW}, "clip"),
+    (
+        "two steps last all",
+        "self_forcing",
+        {"rollout.steps": 2, "rollout.exit": "last", "rollout.gradient": "all", **FEW},
+        "clip",
+    ),
+    (
+        "window",
+        "self_forcing",
+        {"rollout.steps": 2, "rollout.window": 2, "rollout.sink": 1, "rollout.chunk": 1, **FEW},
+        "clip-frames",
+    ),
+    ("times", "self_forcing", {"rollout.steps": 2, "rollout.times": (0.95, 0.6), **FEW}, "clip"),
+    ("shift", "self_forcing", {"rollout.steps": 2, "rollout.shift": 5.0, **FEW}, "clip"),
+    ("context", "self_forcing", {"rollout.steps": 2, "rollout.context_time": 0.1, **FEW}, "clip"),
+    ("tail", "self_forcing", {"rollout.steps": 2, "rollout.tail": 2, **FEW}, "clip"),
+    ("gan", "self_forcing", {"rollout.steps": 2, **GAN}, "clip", {"batch": "x0 noise cond"}),
+    ("per frame", "self_forcing", {"rollout.steps": 2, "field.normalise": "frame", **FEW}, "clip"),
+    (
+        "longer",
+        "self_forcing",
+        {"rollout.steps": 2, "rollout.frames": 8, "rollout.window": 3, **FEW},
+        "clip-closed_form",
+        {"steps": 4},
+    ),
+    ("noise", "self_forcing", {"rollout.steps": 2, "field.subtract": "noise"}, "clip"),
+    ("guided", "self_forcing", {"rollout.steps": 2, **FEW}, "clip", {"guidance": {"scale": 2.0}}),
+    ("edm", "self_forcing", {"rollout.steps": 2, **FEW}, "clip-edm"),
     # consistency: where the two states come from
     ("euler", "consistency", {"solver": "euler"}, "image"),
     ("ddim", "consistency", {"solver": "ddim"}, "image"),
     ("training", "consistency", {"mode": "training"}, "image"),
     ("trajectory", "consistency", {}, "image", {"batch": "xt cond"}),
-    ("trajectory ratio", "consistency", {"schedule": "ratio"}, "image", {"batch": "xt cond"}),
+    ("trajectory ratio", "consistency", {"times.schedule": "ratio"}, "image", {"batch": "xt cond"}),
     ("guided", "consistency", {}, "image", {"guidance": {"scale": 2.0}}),
     # consistency: times
-    ("log_snr", "consistency", {"spacing": "log_snr", "nodes": 8}, "image"),
-    ("karras", "consistency", {"spacing": "karras", "nodes": 8}, "image"),
-    ("index log_normal", "consistency", {"index": "log_normal"}, "image-edm"),
+    ("log_snr", "consistency", {"times.spacing": "log_snr", "times.nodes": 8}, "image"),
+    ("karras", "consistency", {"times.spacing": "karras", "times.nodes": 8}, "image"),
+    ("index log_normal", "consistency", {"times.kind": "log_normal"}, "image-edm"),
     (
         "ict",
         "consistency",
-        {"mode": "training", "index": "log_normal", "weight": "inverse_step", "distance": "pseudo_huber"},
+        {"mode": "training", "times.kind": "log_normal", "weight": "inverse_step", "metric.distance": "pseudo_huber"},
         "image-edm",
     ),
     (
         "ratio",
         "consistency",
-        {"mode": "training", "schedule": "ratio", "stages": 2, "stage_steps": 1},
+        {"mode": "training", "times.schedule": "ratio", "times.ratio.stages": 2, "times.ratio.stage_steps": 1},
         "image-edm",
         {"steps": 3},
     ),
-    ("ratio uniform", "consistency", {"schedule": "ratio", "time": "uniform", "ratio_base": 4.0}, "image"),
+    (
+        "ratio uniform",
+        "consistency",
+        {"times.schedule": "ratio", "times.kind": "uniform", "times.ratio.base": 4.0},
+        "image",
+    ),
     (
         "ratio logit_normal",
         "consistency",
-        {"schedule": "ratio", "time": "logit_normal", "time_mean": 0.3, "time_std": 0.8},
+        {"times.schedule": "ratio", "times.kind": "logit_normal", "times.mean": 0.3, "times.std": 0.8},
         "image",
     ),
     # consistency: distances, targets, boundaries
-    ("l2", "consistency", {"distance": "l2"}, "image"),
-    ("huber elements", "consistency", {"distance": "pseudo_huber_elements"}, "image"),
-    ("huber c", "consistency", {"huber_c": 0.05}, "image"),
+    ("l2", "consistency", {"metric.distance": "l2"}, "image"),
+    ("huber elements", "consistency", {"metric.distance": "pseudo_huber_elements"}, "image"),
+    ("huber c", "consistency", {"metric.huber_c": 0.05}, "image"),
     ("inverse_step", "consistency", {"weight": "inverse_step"}, "image"),
-    ("target", "consistency", {"target_decay": 0.9}, "image", {"steps": 3}),
-    ("sigma_min", "consistency", {"boundary": "sigma_min", "spacing": "karras", "nodes": 4}, "image-edm"),
-    ("sigma_min", "consistency", {"boundary": "sigma_min", "spacing": "log_snr", "nodes": 4}, "image"),
-    ("few nodes", "consistency", {"nodes": 2}, "image"),
+    ("target", "consistency", {"target.decay": 0.9}, "image", {"steps": 3}),
+    ("sigma_min", "consistency", {"end.kind": "sigma_min", "times.spacing": "karras", "times.nodes": 4}, "image-edm"),
+    ("sigma_min", "consistency", {"end.kind": "sigma_min", "times.spacing": "log_snr", "times.nodes": 4}, "image"),
+    ("few nodes", "consistency", {"times.nodes": 2}, "image"),
     ("weighted", "consistency", {}, "image", {"batch": "x0 cond weight"}),
     ("masked", "consistency", {}, "sound", {"batch": "x0 cond loss_mask"}),
-    ("masked counted", "consistency", {"padding": "counted"}, "sound", {"batch": "x0 cond loss_mask"}),
+    ("masked counted", "consistency", {"metric.padding": "counted"}, "sound", {"batch": "x0 cond loss_mask"}),
     ("dropout", "consistency", {}, "sound-dropout"),
     ("two times", "consistency", {}, "sound-two_times"),
     # consistency: clips
-    ("frames", "consistency", {"levels": "frame", "target_decay": 0.9}, "clip", {"steps": 3}),
-    ("frames ratio", "consistency", {"levels": "frame", "schedule": "ratio"}, "clip", FLOAT32),
-    ("chunks", "consistency", {"levels": "chunk", "mode": "training", "nodes": 4}, "clip"),
+    ("frames", "consistency", {"levels": "frame", "target.decay": 0.9}, "clip", {"steps": 3}),
+    ("frames ratio", "consistency", {"levels": "frame", "times.schedule": "ratio"}, "clip", FLOAT32),
+    ("chunks", "consistency", {"levels": "chunk", "mode": "training", "times.nodes": 4}, "clip"),
     ("chunks ddim", "consistency", {"levels": "chunk", "solver": "ddim"}, "clip"),
     # consistency: other processes
     ("edm", "consistency", {}, "image-edm"),
@@ -248,35 +285,40 @@ VARIANTS: list[tuple[Any, ...]] = [
     ("mel", "consistency", {"solver": "ddim"}, "sound-mel"),
     ("shifted", "consistency", {}, "image-shifted"),
     # consistency: tokens
-    ("kl_forward", "consistency", {"divergence": "kl_forward"}, "tokens"),
-    ("training", "consistency", {"mode": "training", "nodes": 4}, "tokens"),
-    ("training", "consistency", {"mode": "training", "divergence": "kl_forward", "nodes": 4}, "tokens-uniform"),
-    ("inverse_step target", "consistency", {"weight": "inverse_step", "target_decay": 0.9}, "tokens", {"steps": 3}),
+    ("kl_forward", "consistency", {"metric.divergence": "kl_forward"}, "tokens"),
+    ("training", "consistency", {"mode": "training", "times.nodes": 4}, "tokens"),
+    (
+        "training",
+        "consistency",
+        {"mode": "training", "metric.divergence": "kl_forward", "times.nodes": 4},
+        "tokens-uniform",
+    ),
+    ("inverse_step target", "consistency", {"weight": "inverse_step", "target.decay": 0.9}, "tokens", {"steps": 3}),
     ("masked", "consistency", {}, "tokens", {"batch": "x0 cond loss_mask attention_mask"}),
     ("weighted", "consistency", {}, "tokens", {"batch": "x0 cond weight"}),
     # comospeech
-    ("fewer levels", "comospeech", {"nodes": 6, "solver": "euler"}, "sound", {"steps": 3}),
-    ("masked counted", "comospeech", {"padding": "counted"}, "sound", {"batch": "x0 cond loss_mask"}),
-    ("no target", "comospeech", {"target_decay": 0.0, "boundary": "zero"}, "sound"),
+    ("fewer levels", "comospeech", {"times.nodes": 6, "solver": "euler"}, "sound", {"steps": 3}),
+    ("masked counted", "comospeech", {"metric.padding": "counted"}, "sound", {"batch": "x0 cond loss_mask"}),
+    ("no target", "comospeech", {"target.decay": 0.0, "end.kind": "zero"}, "sound"),
     ("flow", "comospeech", {}, "sound-flow"),
     # denoising, flow_matching
     ("x0", "denoising", {"error": "x0"}, "image"),
     ("eps", "denoising", {"error": "eps"}, "image"),
     ("v", "denoising", {"error": "v"}, "image-trigflow"),
-    ("velocity", "denoising", {"error": "velocity", "time": "logit_normal"}, "image"),
-    ("uniform", "denoising", {"time": "uniform", "t_range": (0.1, 0.9), "sigma_data": 0.7}, "image-edm"),
+    ("velocity", "denoising", {"error": "velocity", "times.kind": "logit_normal"}, "image"),
+    ("uniform", "denoising", {"times.kind": "uniform", "times.range": (0.1, 0.9), "sigma_data": 0.7}, "image-edm"),
     ("dropout", "denoising", {"label_dropout": 0.5}, "image"),
     ("views dropout", "denoising", {"label_dropout": 0.5}, "view"),
     ("edm", "denoising", {}, "image-edm"),
     ("vp", "denoising", {}, "image-vp"),
-    ("vp eps", "denoising", {"error": "eps", "time": "uniform"}, "image-vp_eps"),
+    ("vp eps", "denoising", {"error": "eps", "times.kind": "uniform"}, "image-vp_eps"),
     ("vp_cosine", "denoising", {}, "image-vp_cosine"),
     ("mel", "denoising", {}, "sound-mel"),
     ("weighted", "denoising", {}, "image", {"batch": "x0 cond weight"}),
     ("reflow", "flow_matching", {}, "image", {"batch": "x0 noise cond"}),
     ("reflow edm", "flow_matching", {}, "image-edm", {"batch": "x0 noise cond"}),
-    ("logit_normal", "flow_matching", {"time": "logit_normal", "time_mean": 0.5, "time_std": 0.7}, "image"),
-    ("log_normal", "flow_matching", {"time": "log_normal", "label_dropout": 0.3}, "image"),
+    ("logit_normal", "flow_matching", {"times.kind": "logit_normal", "times.mean": 0.5, "times.std": 0.7}, "image"),
+    ("log_normal", "flow_matching", {"times.kind": "log_normal", "label_dropout": 0.3}, "image"),
     ("unconditional", "flow_matching", {}, "image", {"batch": "x0"}),
     ("shifted", "flow_matching", {}, "image-shifted"),
     # diffusion_forcing
@@ -285,39 +327,56 @@ VARIANTS: list[tuple[Any, ...]] = [
     ("clip", "diffusion_forcing", {"levels": "clip"}, "clip"),
     ("clean context", "diffusion_forcing", {"clean_context": 0.7}, "clip"),
     ("clip clean context", "diffusion_forcing", {"levels": "clip", "clean_context": 0.7}, "clip"),
-    ("edm", "diffusion_forcing", {"error": "edm", "time": "log_normal", "time_mean": -1.2}, "clip-edm", FLOAT32),
-    ("eps", "diffusion_forcing", {"error": "eps", "label_dropout": 0.5, "t_range": (0.1, 0.9)}, "clip"),
+    ("edm", "diffusion_forcing", {"error": "edm", "times.kind": "log_normal", "times.mean": -1.2}, "clip-edm", FLOAT32),
+    ("eps", "diffusion_forcing", {"error": "eps", "label_dropout": 0.5, "times.range": (0.1, 0.9)}, "clip"),
     ("reflow", "diffusion_forcing", {"error": "x0"}, "clip", {"batch": "x0 noise cond"}),
     # ode_pairs
-    ("l2", "ode_pairs", {"distance": "l2"}, "image"),
-    ("huber elements", "ode_pairs", {"distance": "pseudo_huber_elements", "huber_c": 0.1}, "sound"),
+    ("l2", "ode_pairs", {"metric.distance": "l2"}, "image"),
+    ("huber elements", "ode_pairs", {"metric.distance": "pseudo_huber_elements", "metric.huber_c": 0.1}, "sound"),
     ("weighted", "ode_pairs", {}, "image-edm", {"batch": "x0 noise cond weight"}),
     # mdlm, sdtt
-    ("independent times", "mdlm", {"antithetic": False}, "tokens"),
-    ("times", "mdlm", {"t_range": (0.3, 0.8)}, "tokens"),
+    ("independent times", "mdlm", {"times.antithetic": False}, "tokens"),
+    ("times", "mdlm", {"times.range": (0.3, 0.8)}, "tokens"),
     ("masked", "mdlm", {}, "tokens", {"batch": "x0 cond loss_mask attention_mask"}),
     ("weighted", "mdlm", {}, "tokens", {"batch": "x0 cond weight"}),
     *(
-        (name, "sdtt", {"teacher_steps": 8, "student_steps": 4, "divergence": name}, "tokens")
+        (name, "sdtt", {"rounds.teacher_steps": 8, "rounds.student_steps": 4, "metric.divergence": name}, "tokens")
         for name in ("kl_forward", "tvd", "mse")
     ),
-    ("rounds", "sdtt", {"teacher_steps": 16, "student_steps": 2, "round_steps": 1}, "tokens", {"steps": 4}),
+    (
+        "rounds",
+        "sdtt",
+        {"rounds.teacher_steps": 16, "rounds.student_steps": 2, "rounds.steps": 1},
+        "tokens",
+        {"steps": 4},
+    ),
     (
         "rounds average",
         "sdtt",
-        {"teacher_steps": 16, "student_steps": 4, "round_steps": 2, "teacher_decay": 0.6, "temperature": 0.9},
+        {
+            "rounds.teacher_steps": 16,
+            "rounds.student_steps": 4,
+            "rounds.steps": 2,
+            "rounds.decay": 0.6,
+            "target.temperature": 0.9,
+        },
         "tokens",
         {"steps": 5},
     ),
-    ("uniform time", "sdtt", {"teacher_steps": 16, "student_steps": 4, "sub_steps": 4, "time": "uniform"}, "tokens"),
+    (
+        "uniform time",
+        "sdtt",
+        {"rounds.teacher_steps": 16, "rounds.student_steps": 4, "rounds.sub_steps": 4, "times.kind": "uniform"},
+        "tokens",
+    ),
     (
         "masked",
         "sdtt",
-        {"teacher_steps": 8, "student_steps": 4},
+        {"rounds.teacher_steps": 8, "rounds.student_steps": 4},
         "tokens",
         {"batch": "x0 cond loss_mask attention_mask"},
     ),
-    ("weighted", "sdtt", {"teacher_steps": 8, "student_steps": 4}, "tokens", {"batch": "x0 cond weight"}),
+    ("weighted", "sdtt", {"rounds.teacher_steps": 8, "rounds.student_steps": 4}, "tokens", {"batch": "x0 cond weight"}),
     # language
     *(
         variant
@@ -340,16 +399,28 @@ VARIANTS: list[tuple[Any, ...]] = [
 ]
 
 
+def nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"critic.updates": 1}` -> `{"critic": {"updates": 1}}`: options are written by their paths."""
+    found: dict[str, Any] = {}
+    for path, value in options.items():
+        *blocks, name = path.split(".")
+        here = found
+        for block in blocks:
+            here = here.setdefault(block, {})
+        here[name] = value
+    return found
+
+
 def cases() -> Iterator[Case]:
     def usual(objective: str, problem: str) -> dict[str, Any]:
         return {"batch": BATCH[objective], **(FLOAT32 if "language" in problem else {})}
 
     for objective, options, problems in EVERYWHERE:
         for problem in problems:
-            yield Case(f"{objective} on {problem}", objective, options, problem, **usual(objective, problem))
+            yield Case(f"{objective} on {problem}", objective, nested(options), problem, **usual(objective, problem))
     for what, objective, options, problem, *more in VARIANTS:
         fields = {**usual(objective, problem), **(more[0] if more else {})}
-        yield Case(f"{objective} on {problem}: {what}", objective, options, problem, **fields)
+        yield Case(f"{objective} on {problem}: {what}", objective, nested(options), problem, **fields)
 
 
 # --- samplers: (what it is, sampler, options, problem, steps[, guidance]); streaming and orbit take the student -------

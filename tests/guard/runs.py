@@ -45,7 +45,7 @@ RUNS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "digits_dmd2: bf16, ramps": (
             "train.precision=bf16",
             "teacher.guidance={start: 3.0, end: 1.0, steps: 2}",
-            "objective.t_range=[0.02, {start: 0.98, end: 0.5, steps: 2}]",
+            "objective.times.range=[0.02, {start: 0.98, end: 0.5, steps: 2}]",
             "train.warmup=2",
         ),
         # video
@@ -73,10 +73,12 @@ RUNS: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "evaluate.metrics=[3d/silhouette_iou, 3d/chamfer, 3d/view_accuracy]",
             "export=[3d/glb, 3d/obj, 3d/ply]",
         ),
-        "text_to_3d: vsd": ("objective={use: vsd, t_range: [0.5, 0.95], critic_t_range: [0.2, 0.95]}",),
+        "text_to_3d: vsd": (
+            "objective={use: vsd, times: {range: [0.5, 0.95]}, critic: {times: {range: [0.2, 0.95]}}}",
+        ),
         "text_to_3d: csd": ("objective={use: csd}", "generator.tv_density=0.1"),
         "text_to_3d: ism, splats": (
-            "objective={use: ism, t_range: [0.3, 0.4], interval: 0.3}",
+            "objective={use: ism, times: {range: [0.3, 0.4]}, inversion: {interval: 0.3}}",
             "generator={use: 3d/splats, init: random, count: 32}",
             "teacher.guidance=2.0",
             "prompt=a red torus on a blue box",

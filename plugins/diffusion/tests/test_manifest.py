@@ -36,7 +36,7 @@ def test_every_component_is_what_it_says(component):
     words = set(component.can).union(*component.needs.by_role().values())
     assert words <= set(ABILITIES)
     if component.kind == "objective":
-        assert {"family", "formula", "teacher calls", "cost", "best for", "fails"} <= set(component.details)
+        assert {"family", "formula", "cost", "best for", "fails"} <= set(component.details)
     for row in options_table(options):
         assert row["description"], f"option {row['name']} has no description"
 

@@ -18,7 +18,6 @@ COMPONENTS = [
         details={
             "family": "distribution",
             "formula": "descend D_fake(xt, t) - D_teacher(xt, t), x0 (or token) predictions at noised samples",
-            "teacher calls": "1, and a critic that learns beside it",
             "cost": "per step: 1 student, 1 teacher, 1 critic evaluation; critic.updates times 1 student and 1 critic",
             "best for": "one step, or few; the default choice",
             "fails": "mode-seeking: recall falls when the critic lags; raise critic.updates or its learning rate",
@@ -37,7 +36,6 @@ COMPONENTS = [
         details={
             "family": "distribution",
             "formula": "descend D_fake(xt, t) - D_teacher(xt, t) on whole clips of the student's own chunked rollout",
-            "teacher calls": "1, and a critic that learns beside it",
             "cost": "as dmd2, with (exit + 1) student evaluations of every frame per rollout instead of one",
             "best for": "causal students of clips, that stream",
             "fails": "from a student that cannot roll out at all: start it with diffusion_forcing",
@@ -56,7 +54,6 @@ COMPONENTS = [
         details={
             "family": "distribution",
             "formula": "descend w(t) (eps_teacher(xt, t) - eps)",
-            "teacher calls": "1 (2 with guidance)",
             "cost": "per step: 1 render or student call, 1 teacher evaluation (2 with guidance)",
             "best for": "one scene from a prompt; nothing else to train",
             "fails": "seeks the mode: variety collapses, and guidance over-saturates",
@@ -75,7 +72,6 @@ COMPONENTS = [
         details={
             "family": "distribution",
             "formula": "descend w(t) (eps_teacher(xt, t) - eps_null(xt, t))",
-            "teacher calls": "2",
             "cost": "per step: 1 render or student call, 2 teacher evaluations",
             "best for": "a scene that follows its prompt closely",
             "fails": "never ends: the condition can always be met a little more; stop early",
@@ -94,7 +90,6 @@ COMPONENTS = [
         details={
             "family": "distribution",
             "formula": "descend w(t) (eps_teacher(xt, t) - eps_critic(xt, t))",
-            "teacher calls": "1 (2 with guidance), and a critic that learns beside it",
             "cost": "per step: 1 render, 1 teacher (2 with guidance), 1 critic; critic.updates times render and critic",
             "best for": "several scenes at once, varied",
             "fails": "a critic that lags gives a wrong direction; with one particle it tends to sds",
@@ -111,7 +106,6 @@ COMPONENTS = [
         details={
             "family": "distribution",
             "formula": "descend w(t) (eps_teacher(xt, t) - eps_null(xs, s)), xs and xt by unconditional DDIM inversion",
-            "teacher calls": "`inversion.steps` + 1",
             "cost": "per step: 1 render or student call, inversion.steps + 1 teacher evaluations (2 + with guidance)",
             "best for": "sharp scenes, no injected noise",
             "fails": "overshoots the more the shorter the interval; blind to a point-like teacher's small noise",

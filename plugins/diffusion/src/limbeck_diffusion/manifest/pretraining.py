@@ -17,7 +17,6 @@ COMPONENTS = [
         details={
             "family": "pretraining",
             "formula": "|| velocity_hat(xt, t) - (d_alpha_t x0 + d_sigma_t eps) ||^2",
-            "teacher calls": "0",
             "cost": "1 network evaluation per step",
             "best for": "training a teacher",
             "fails": "needs many sampling steps: the velocity is an average, and one step gives the mean of the data",
@@ -36,7 +35,6 @@ COMPONENTS = [
         details={
             "family": "pretraining",
             "formula": "w(t) || x0_hat(xt, t) - x0 ||^2",
-            "teacher calls": "0",
             "cost": "1 network evaluation per step",
             "best for": "training a teacher, with EDM's weights",
             "fails": "error=x0 spends little on small noise, error=eps little on large noise",
@@ -53,7 +51,6 @@ COMPONENTS = [
         details={
             "family": "pretraining",
             "formula": "mean_f w(t_f) || x0_hat_f(xt, t) - x0_f ||^2, t_f independent",
-            "teacher calls": "0",
             "cost": "1 network evaluation per step",
             "best for": "training causal networks of clips; their start before `self_forcing`",
             "fails": "clean pasts are rare among random levels (clean_context); its own errors it never sees",
@@ -70,7 +67,6 @@ COMPONENTS = [
         details={
             "family": "pretraining",
             "formula": "-d_alpha_t / (1 - alpha_t) sum_masked -log p(x0_i | xt), a bound on -log p(x0)",
-            "teacher calls": "0",
             "cost": "1 network evaluation per step",
             "best for": "training a masked diffusion teacher of tokens",
             "fails": "the bound is noisy at small t; tokens that move in one sampling step do so independently",

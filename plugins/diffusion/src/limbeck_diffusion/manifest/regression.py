@@ -17,7 +17,6 @@ COMPONENTS = [
         details={
             "family": "regression",
             "formula": "dist(x0_hat(noise, t_max), sample), sample = the teacher's ODE from noise",
-            "teacher calls": "0 (a whole walk per stored pair, once)",
             "cost": "1 student evaluation per step; the pairs cost the teacher's sampler once, up front",
             "best for": "a simple baseline, a warm start",
             "fails": "blurs where the map from noise to sample is rough; limited by the number of pairs",

@@ -17,7 +17,6 @@ COMPONENTS = [
         details={
             "family": "trajectory",
             "formula": "w(t, s) dist(x0_hat(xt, t), sg x0_hat_target(xs, s)), xs = one solver step from xt",
-            "teacher calls": "1 or 2 (distillation), 0 (training)",
             "cost": "2 student and 1 (euler, ddim) or 2 (heun) teacher evaluations per step; training mode: no teacher",
             "best for": "one student for 1, 2, 4 steps",
             "fails": "errors add up from data to noise: needs many steps, and one-step samples stay softer than dmd2's",
@@ -42,7 +41,6 @@ COMPONENTS = [
         details={
             "family": "trajectory",
             "formula": "|| x0_hat(xt, t) - sg x0_hat_target(xs, s) ||^2, xs = the teacher's Euler step from xt",
-            "teacher calls": "1",
             "cost": "2 student and 1 teacher evaluations per step",
             "best for": "`consistency` as published for mel spectrograms",
             "fails": "the Euler step's error adds up over the levels: samples are softer than the teacher's",
@@ -59,7 +57,6 @@ COMPONENTS = [
         details={
             "family": "trajectory",
             "formula": "mean_masked D(student(xt), sg teacher's prediction at the sub-step that reveals the token)",
-            "teacher calls": "`rounds.sub_steps`",
             "cost": "rounds.sub_steps teacher evaluations and 1 student evaluation per step",
             "best for": "masked diffusion in fewer steps",
             "fails": "predictions sharpen round by round (watch token_entropy); a perfect teacher adds nothing",

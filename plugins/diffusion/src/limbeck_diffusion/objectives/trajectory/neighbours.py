@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from limbeck.interfaces import Batch, Teacher
 from limbeck.process.categorical import MaskedProcess
-from limbeck.process.gaussian import GaussianProcess
 from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
 from limbeck.sampling.chunks import chunk_size
