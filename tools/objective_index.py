@@ -56,8 +56,8 @@ def by_family() -> Iterator[tuple[str, list[tuple[str, Component]]]]:
 def needs(distribution: str, component: Component) -> str:
     """What it needs with its default options: `generator: sampling; teacher: denoiser`."""
     options = registry.options_model("objective", f"{distribution}/{component.name}")()
-    asked = component.needs | options.needs() if hasattr(options, "needs") else component.needs
-    by_role = asked.by_role()
+    needed = component.needs | options.needs() if hasattr(options, "needs") else component.needs
+    by_role = needed.by_role()
     return "; ".join(f"{role}: {', '.join(sorted(words))}" for role, words in by_role.items() if words)
 
 

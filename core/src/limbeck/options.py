@@ -16,8 +16,8 @@ class Options(BaseModel):
     became of each: `{"old_name": "since 0.3 it is always on"}`.
 
     A field may be a block, an `Options` of its own with a default. A mapping given for a block changes the keys that it
-    names and leaves the others as in that default. A union of blocks is told apart by their field `kind`; a mapping of
-    another kind than the default's starts from the defaults of its own kind.
+    names and leaves the others as in that default. Members of a union of blocks differ in their field `kind`; a mapping
+    of another kind than the default's starts from the defaults of its own kind.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -48,7 +48,7 @@ def _filled(usual: Any, given: Any) -> Any:
 
 
 def kinds_of(model: Any) -> tuple[Any, ...]:
-    """The values of a block's field `kind`; one of them where it tells the members of a union apart. Empty without."""
+    """The values of a block's field `kind`: one for a member of a union of blocks, none for a block without it."""
     field = getattr(model, "model_fields", {}).get("kind")
     return () if field is None else get_args(field.annotation)
 
@@ -81,7 +81,7 @@ def with_defaults(model: type[Model], defaults: Mapping[str, Any]) -> type[Model
         try:
             default = TypeAdapter(annotation).validate_python(_filled(field.default, value))
         except ValidationError as error:
-            raise ValueError(_told(error, (name,))) from error
+            raise ValueError(_problems(error, (name,))) from error
         fields[name] = (field.annotation, FieldInfo.merge_field_infos(field, default=default, default_factory=None))
     made: Any = create_model(
         model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **fields
@@ -90,11 +90,11 @@ def with_defaults(model: type[Model], defaults: Mapping[str, Any]) -> type[Model
         made()
     except ValidationError as error:
         if any(item["type"] != "missing" for item in error.errors()):
-            raise ValueError(_told(error)) from error
+            raise ValueError(_problems(error)) from error
     return made
 
 
-def _told(error: ValidationError, prefix: tuple[str, ...] = ()) -> str:
+def _problems(error: ValidationError, prefix: tuple[str, ...] = ()) -> str:
     """One line per problem but missing values: where, and what is wrong."""
     places = [(".".join(map(str, (*prefix, *item["loc"]))), item) for item in error.errors()]
     return "\n".join(

@@ -293,8 +293,8 @@ class Registry:
     # --- options and creation ---
 
     def options_model(self, kind: str, name: str) -> Any:
-        """The pydantic model of the component's options with the manifest's `defaults`: the one its manifest names, else
-        the target's `Options`, else one derived from its signature."""
+        """The pydantic model of the component's options with the manifest's `defaults`: the one its manifest names,
+        else the target's `Options`, else one derived from its signature."""
         return self._options_of(self.find(kind, name))
 
     def _declared_options(self, entry: Entry) -> Any:

@@ -75,8 +75,10 @@ def test_parts_of_a_batch_hold_the_times_of_the_whole(law):
     assert ((whole > 0) & (whole <= 1)).all() and len(whole.unique()) == 8
 
 
-def test_an_unknown_law_says_which_there_are():
-    with pytest.raises(ValueError, match="unknown time law 'beta'; allowed: uniform, logit_normal, log_normal"):
+def test_an_unknown_distribution_names_those_that_there_are():
+    with pytest.raises(
+        ValueError, match="unknown distribution of times 'beta'; allowed: uniform, logit"
+    ):
         draw_time(VP(), Rng(0), 1, "beta")
 
 

@@ -37,7 +37,7 @@ def consistency_pair(
     prediction = student(xt, t)
     with torch.no_grad():
         landed = s <= boundary
-        # networks are not asked there, those rows are replaced; but a frame is context, and told of at its own time
+        # predictions there are replaced, at any time; but a frame is context, and keeps its own time
         end = target(xs, s if s.ndim == 2 else torch.where(landed, t, s))
         end = torch.where(align(landed, xs), xs if ends is None else ends, end)
     return prediction, end
@@ -65,7 +65,7 @@ def token_distances(
     student: Tensor, target: Tensor, xs: Tensor, known: Tensor, divergence: Divergence
 ) -> tuple[Tensor, Tensor]:
     """Where x_s already shows the token, its cross entropy -log p_student(x_s) (the target is one-hot there: the
-    boundary f(x, 0) = x); elsewhere the divergence of the two laws.
+    boundary f(x, 0) = x); elsewhere the divergence of the two distributions.
 
     Args:
         student, target: log-probabilities, (N, V), at x_t and at x_s.

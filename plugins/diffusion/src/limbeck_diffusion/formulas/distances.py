@@ -1,7 +1,7 @@
 """Distances between prediction and target: (B, *event), (B, *event) -> (B,), means over the event.
 
 Two different functions go by the name pseudo-Huber: one of the whole sample's norm, and one of every element. All take
-a mask over the event; what a mean divides by is then said by `padding`.
+a mask over the event; `padding` is then what a mean divides by.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-r"""Divergences of two laws of a token: log-probabilities (..., V) of student and target in, (...) out, in nats.
+r"""Divergences of two distributions of a token, in nats: log-probabilities (..., V) of student and target -> (...).
 
 Logarithms are finite: a token that cannot occur has a very negative one (`limbeck.testing.chain.IMPOSSIBLE`), so that
 0 * log 0 is 0. Gradient flows through both arguments; whoever wants a fixed target detaches it.

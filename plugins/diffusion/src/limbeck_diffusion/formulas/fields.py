@@ -1,6 +1,6 @@
 r"""Formulas of distribution matching: pure functions of tensors, no network and no state.
 
-p is the teacher's law at time t, q the student's. Gaussian processes are written for x0 predictions, because
+p is the teacher's distribution at time t, q the student's. Gaussian processes are written for x0 predictions, because
 `D_q - D_p = (sigma_t^2 / alpha_t) (score_q - score_p)` holds on every one of them; the differences of eps predictions
 in which score distillation is usually written are `eps_p - eps_q = (alpha_t / sigma_t) (D_q - D_p)`.
 """
@@ -122,7 +122,7 @@ TokenDivergence = Literal["forward_kl", "reverse_kl"]
 
 
 def token_field(real: Tensor, fake: Tensor, divergence: TokenDivergence = "forward_kl") -> Tensor:
-    r"""Gradient of a divergence of two laws of one token with respect to the logits of q, Zhu et al. 2025 (Di[M]O).
+    r"""Gradient of a divergence of two distributions of a token in the logits of q, Zhu et al. 2025 (Di[M]O).
 
     forward_kl: of KL(p || q), q - p. reverse_kl: of KL(q || p), q (log q/p - KL(q || p)).
 

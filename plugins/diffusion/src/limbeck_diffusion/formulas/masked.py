@@ -53,8 +53,8 @@ def targets(
     times: Tensor,
     draws: Callable[[int], Tensor],
 ) -> Tensor:
-    """What the teacher says of every masked token when it walks from x_t through `times`: of a token that a sub-step
-    reveals, its prediction just before; of the others, its last.
+    """The teacher's prediction for every masked token when it walks from x_t through `times`: for a token that a
+    sub-step reveals, the one just before; for the others, the last.
 
     Args:
         predict: (x, t) -> logits (B, L, V).
@@ -74,12 +74,12 @@ def targets(
             revealed, rest = process.lifts(x, times[k], times[k + 1], draws(k))
         else:
             revealed = x.eq(process.mask_id)
-        said = log_probabilities(logits[revealed])
+        predicted = log_probabilities(logits[revealed])
         if found is None:
-            found = said.new_empty(int(hidden.sum()), said.shape[-1])
-        found[revealed[hidden]] = said
+            found = predicted.new_empty(int(hidden.sum()), predicted.shape[-1])
+        found[revealed[hidden]] = predicted
         if k < last:
-            x = x.masked_scatter(revealed, draw(said.exp(), rest))
+            x = x.masked_scatter(revealed, draw(predicted.exp(), rest))
     assert found is not None
     return found
 

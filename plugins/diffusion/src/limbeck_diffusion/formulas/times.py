@@ -1,7 +1,7 @@
-"""Laws of the training time t, drawn by name so that a quadrature can take the place of the draw.
+"""Distributions of the training time t, drawn by name so that a quadrature can take the place of the draw.
 
 All return times in (0, t_max]: (B,) for a `count` B, (B, F) for (B, F), one per frame. A process with `shift`
-(rectified flow) shifts the laws in t; that of sigma is absolute.
+(rectified flow) shifts the distributions in t; that of sigma is absolute.
 """
 
 import math
@@ -74,21 +74,21 @@ def draw_time(
     process: GaussianProcess,
     rng: Rng,
     count: Count,
-    law: str = "uniform",
+    kind: str = "uniform",
     mean: float = 0.0,
     std: float = 1.0,
     t_range: tuple[float, float] = (0.0, 1.0),
     purpose: str = "t",
 ) -> Tensor:
-    """One of the laws above by its option name; (B,)."""
-    match law:
+    """One of the distributions above by its option name; (B,)."""
+    match kind:
         case "uniform":
             return uniform_time(process, rng, count, t_range, purpose)
         case "logit_normal":
             return logit_normal_time(process, rng, count, mean, std, t_range, purpose)
         case "log_normal":
             return log_normal_time(process, rng, count, mean, std, t_range, purpose)
-    raise ValueError(f"unknown time law {law!r}; allowed: uniform, logit_normal, log_normal")
+    raise ValueError(f"unknown distribution of times {kind!r}; allowed: uniform, logit_normal, log_normal")
 
 
 def index_probabilities(process: GaussianProcess, grid: Tensor, mean: float = -1.1, std: float = 2.0) -> Tensor:

@@ -17,7 +17,7 @@ COMPONENTS = [
         options=f"{_OPTIONS}:PromptsOptions",
         can={"conditions"},
         details={"files": "txt, jsonl, json, csv, parquet; fields caption, negative, class"},
-        example=None,  # it speaks to the teacher of a pipeline
+        example=None,  # it needs the teacher of a pipeline
     ),
     Component(
         "data",
@@ -28,7 +28,7 @@ COMPONENTS = [
         modality="image",
         can={"samples", "conditions"},
         details={"captions": "metadata.jsonl (file_name, text), NAME.txt beside NAME.png, or subfolders as classes"},
-        example=None,  # it speaks to the teacher of a pipeline
+        example=None,  # it needs the teacher of a pipeline
     ),
     Component(
         "exporter",

@@ -58,7 +58,7 @@ class Chunks(Options):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.sink and self.window is None:
-            raise ValueError("sink says how many first frames stay beside a window, but window is null: all are seen")
+            raise ValueError("sink is how many first frames stay beside a window, but window is null: all are seen")
         if self.shift is not None and self.times is not None:
             raise ValueError("shift spaces times that are not given; got both times and shift")
         return self

@@ -26,7 +26,7 @@ def make_pairs(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> Batch:
-    """`count` pairs of noise at t_max and the teacher's sample from it, with the condition of each (from `data`'s law).
+    """`count` pairs of noise at t_max and the teacher's sample from it, with the condition of each (drawn from `data`).
 
     The i-th pair is a function of (seed, i, chunk), not of count. Returns x0, noise (count, *event) and cond.
     """

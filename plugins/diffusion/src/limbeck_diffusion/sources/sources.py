@@ -1,5 +1,5 @@
 """Where batches come from. Every source is a pure function of the `Rng` it is given: which rows the global batch of a
-step holds does not depend on the number of processes, on accumulation, or on what was asked before.
+step holds does not depend on the number of processes, on accumulation, or on earlier calls.
 
 A factory takes the partners `data`, `teacher`, `generator`, `objective` (each may be None) beside its options.
 """
@@ -80,7 +80,7 @@ class _Partnered(Source):
             raise ValueError(f"source {self.name!r} needs {needed}, and the recipe gives none: add a `{needed}:` block")
 
     def conditions(self, size: int, rng: Rng) -> Any:
-        """Conditions from the data's law on the device of the draws; None without data."""
+        """Conditions drawn from the data on the device of the draws; None without data."""
         cond = None if self.data is None else self.data.conditions(size, rng)
         return conditions.to(cond, rng.device)
 
@@ -97,7 +97,7 @@ class DataSource(_Partnered):
 
 
 class PriorSource(_Partnered):
-    """Prior noise and conditions drawn from the data's law; no real sample is looked at. Draws: conditions, noise."""
+    """Prior noise and conditions of the data; no real sample is looked at. Draws: conditions, noise."""
 
     name, requires = "prior", ("teacher", "generator")
     Options = PriorSourceOptions
@@ -160,7 +160,7 @@ class PairsSource(_Partnered):
     _pairs: Batch | None = None
 
     def pairs(self, device: torch.device | str = "cpu") -> Batch:
-        """All of them; generated when first asked for, with a progress bar on a terminal."""
+        """All of them; generated at the first call, with a progress bar on a terminal."""
         if self._pairs is None:
             from limbeck.plugins.registry import create
 
