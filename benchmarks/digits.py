@@ -82,7 +82,7 @@ def demo(out: Path) -> dict:
 
 
 def objectives(out: Path) -> dict:
-    from limbeck.evaluation.measure import evaluate_student
+    from limbeck.evaluation import evaluate_student
 
     found, table = {}, []
     for name, (recipe, steps, calls, overrides) in OBJECTIVES.items():
@@ -102,8 +102,8 @@ def objectives(out: Path) -> dict:
 
 def teacher(out: Path) -> dict:
     """Every deterministic sampler at every number of steps; the fewest evaluations within 5 % of the best distance."""
-    from limbeck.evaluation.measure import fewest_evaluations
-    from limbeck.recipe.recipe import load
+    from limbeck.evaluation import fewest_evaluations
+    from limbeck.recipe import load
     from limbeck.runs.build import build
 
     built = build(load("digits_dmd2"))

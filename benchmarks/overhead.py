@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
 
-    from limbeck.recipe.recipe import load
+    from limbeck.recipe import load
     from limbeck.runs.build import build
 
     torch.set_num_threads(arguments.threads)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from limbeck import recipe as recipes
 from limbeck.networks.scenes import Cameras
 from limbeck.pictures.grids import image_grid
+from limbeck.recipe import load, variant
 from limbeck.runs.run import Run
 from limbeck_3d.data import solids
 from limbeck_3d.data.captions import encode
@@ -48,7 +48,7 @@ def make(out: Path, prompt: str, objective: str, overrides: list[str]) -> dict:
     folder = folder_of(out, prompt, objective)
     if not (folder / "cost.json").is_file():
         recipe = folder.with_suffix(".yaml")
-        resolved = recipes.variant(recipes.load("text_to_3d"), objective, [f"data.prompt={prompt}", *overrides])
+        resolved = variant(load("text_to_3d"), objective, [f"data.prompt={prompt}", *overrides])
         recipe.write_text(resolved.to_yaml(), encoding="utf-8")
         command = [sys.executable, "-m", "limbeck", "distill", str(recipe), "--out", str(folder), "--overwrite"]
         started = time.perf_counter()

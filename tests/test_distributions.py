@@ -91,9 +91,9 @@ def test_a_wheel_holds_the_licence_the_manifest_and_no_tests(folder, tmp_path):
 
 @pytest.mark.parametrize("plugin", ["image", "text", "3d"])
 def test_a_modality_works_beside_core_and_diffusion_alone(plugin, monkeypatch):
-    from limbeck import recipe as recipes
     from limbeck.catalogue import matrix
     from limbeck.plugins.registry import registry
+    from limbeck.recipe import load
 
     monkeypatch.setenv("LIMBECK_PLUGINS", f"limbeck,diffusion,{plugin}")
     registry.reload()
@@ -101,7 +101,7 @@ def test_a_modality_works_beside_core_and_diffusion_alone(plugin, monkeypatch):
         ours = {row.name for row in registry.plugins() if row.distribution in FOLDERS and row.status == "ok"}
         assert ours == {"limbeck", "diffusion", plugin}
         for entry in registry.components("recipe"):
-            recipes.load(entry.qualified)  # every name it uses is there
+            load(entry.qualified)  # every name it uses is there
         runs = [row["name"] for row in matrix.table(registry) if row[plugin] == "runs"]
         assert "dmd2" in runs
     finally:

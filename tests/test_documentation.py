@@ -118,12 +118,12 @@ def test_registered_names_in_shown_commands_exist():
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")])
 def test_the_recipes_on_a_page_are_recipes(page):
-    from limbeck import recipe as recipes
+    from limbeck.recipe import load
 
     for mark, _, text, _ in blocks(page, "yaml"):
         data = yaml.safe_load(text)
         if mark != "not run" and {"generator", "objective"} <= set(data):
-            recipes.load(data)
+            load(data)
 
 
 def test_links_between_pages_lead_somewhere():

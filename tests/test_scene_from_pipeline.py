@@ -9,7 +9,7 @@ import torch
 import limbeck
 from limbeck.conditions import Conditions
 from limbeck.randomness import Rng
-from limbeck.recipe.recipe import load
+from limbeck.recipe import load
 from limbeck.runs.build import build
 
 ROOT = Path(__file__).parents[1]

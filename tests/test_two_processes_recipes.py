@@ -115,8 +115,8 @@ SLOW = {
 
 def run_all(cases, folder: Path) -> dict:
     """What the processes said, by (mode, case); `folder/one/...` are the runs of one process."""
-    from limbeck import engine
-    from limbeck.recipe.recipe import load
+    from limbeck.recipe import load
+    from limbeck.runs import training
     from limbeck.runs.build import build
 
     module_at(PARTS)
@@ -124,7 +124,7 @@ def run_all(cases, folder: Path) -> dict:
     jobs = {}
     for name, (recipe, overrides) in cases.items():
         recipe = recipe(folder) if callable(recipe) else recipe
-        engine.train(build(load(recipe, overrides=[*QUICK, *overrides])), folder / "one" / name, progress=False)
+        training.train(build(load(recipe, overrides=[*QUICK, *overrides])), folder / "one" / name, progress=False)
         for mode in MODES:
             more = [*QUICK, *overrides, f"train.parallel={mode}"]
             if mode == "fully_shard":
@@ -155,7 +155,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def first_weights(recipe, overrides) -> dict[str, torch.Tensor]:
-    from limbeck.recipe.recipe import load
+    from limbeck.recipe import load
     from limbeck.runs.build import build
 
     roles = build(load(recipe, overrides=[*QUICK, *overrides])).objective.roles()

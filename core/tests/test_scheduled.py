@@ -5,9 +5,9 @@ import math
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from limbeck import recipe as recipes
 from limbeck.errors import OptionError
 from limbeck.networks.guidance import Guided
+from limbeck.recipe import load
 from limbeck.scheduled import Ramp, Scheduled, bounds, value_at
 from limbeck.testing import GaussianTeacher
 
@@ -48,7 +48,7 @@ def test_what_is_written_is_a_number_or_a_whole_ramp():
 
 def recipe(guidance):
     pytest.importorskip("limbeck_image")
-    return recipes.load("digits_dmd2", [f"teacher.guidance={guidance}"])
+    return load("digits_dmd2", [f"teacher.guidance={guidance}"])
 
 
 def test_guidance_of_a_recipe_may_be_scheduled_short_or_with_an_interval():
@@ -57,7 +57,7 @@ def test_guidance_of_a_recipe_may_be_scheduled_short_or_with_an_interval():
     assert recipe("{start: 1, end: 5, steps: 10}").teacher.guidance.scale == ramp
     whole = recipe("{scale: {start: 1, end: 5, steps: 10}, interval: [0.1, 0.9]}").teacher.guidance
     assert whole.scale == ramp and whole.interval == (0.1, 0.9)
-    assert recipes.load(recipe("{start: 1, end: 5, steps: 10}").to_dict()).teacher.guidance.scale == ramp
+    assert load(recipe("{start: 1, end: 5, steps: 10}").to_dict()).teacher.guidance.scale == ramp
     with pytest.raises(OptionError, match="guidance scale is 0 or more"):
         recipe("{start: 1, end: -1, steps: 10}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the same names for type checkers; a test holds them against the table below
     from limbeck import testing as testing
     from limbeck.api import distill as distill, pretrain as pretrain
+    from limbeck.catalogue.catalogue import objectives as objectives
     from limbeck.conditions import Conditions as Conditions
     from limbeck.interfaces import (
         Batch as Batch,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds them against
     from limbeck.networks.scenes import Cameras as Cameras, Render as Render, Scene as Scene
     from limbeck.options import Options as Options
     from limbeck.plugins import registry as registry
-    from limbeck.plugins.registry import create as create, objectives as objectives
+    from limbeck.plugins.registry import create as create
     from limbeck.process.categorical import (
         CategoricalProcess as CategoricalProcess,
         MaskedProcess as MaskedProcess,
@@ -118,7 +119,7 @@ _LAZY = {
     "distill": "limbeck.api",
     "pretrain": "limbeck.api",
     "create": "limbeck.plugins.registry",
-    "objectives": "limbeck.plugins.registry",
+    "objectives": "limbeck.catalogue.catalogue",
 }
 
 # Modules that are public as such. `registry` lives in a room of its own; an attribute must not share its name with a

@@ -1,6 +1,6 @@
 """Every error that Limbeck raises on purpose, drawn as a tree.
 
-LimbeckError (ValueError's habits: message says what was given, what is allowed, how to fix it)
+LimbeckError (ValueError's habits: the message has what was given, what is allowed, how to fix it)
 ├── RecipeError            a recipe that cannot run                       exit 2
 │   └── OptionError        one wrong key or value, with its YAML path     exit 2
 ├── RegistryError
@@ -82,3 +82,12 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """`Did you mean 'dmd2'? ` or nothing, for the end of a message."""
     close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}? " if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """One line of an exception."""
+    text = str(error).strip().splitlines()
+    first = text[0] if text else ""
+    if isinstance(error, ImportError) and first:
+        return first
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

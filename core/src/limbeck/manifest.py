@@ -1,4 +1,4 @@
-"""What a plugin says about itself. Imports neither torch nor pydantic: this is what `limbeck plugins` reads.
+"""What a plugin declares about itself. Imports neither torch nor pydantic: this is what `limbeck plugins` reads.
 
 A plugin's entry point (group `limbeck.plugins`) names a light module that holds
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import pluggy
 
-LIMBECK_API = 1  # the plugin contract this Limbeck speaks; a manifest states the one it was written for
+LIMBECK_API = 1  # the plugin contract of this Limbeck; a manifest states the one it was written for
 
 hookimpl = pluggy.HookimplMarker("limbeck")
 hookspec = pluggy.HookspecMarker("limbeck")
@@ -109,7 +109,7 @@ class Component:
         preset_of: of a preset, the name of the component whose defaults it changes (of another plugin: `plugin/name`),
             which `limbeck show` compares it with.
         modality: image, video, audio, 3d, text, or any.
-        can: abilities offered (generator, teacher, data). Of a sampler: what it walks, `gaussian` unless it says
+        can: abilities offered (generator, teacher, data). Of a sampler: what it walks, `gaussian` unless it declares
             otherwise (`categorical` tokens, `generates` behind a prompt, `renders` for cameras).
         needs: abilities asked (objective). Those that depend on options come from the option model's `needs()`.
         reference: paper, or where it was first described.

@@ -1,7 +1,7 @@
 """Typed options. This module imports pydantic and no torch: options are checked before anything heavy loads."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
@@ -12,8 +12,7 @@ from limbeck.manifest import Needs
 
 class Options(BaseModel):
     """Base of every component's options: frozen, unknown keys refused. Fields carry their documentation as
-    `Field(description=...)`, which `limbeck show` prints. `retired` names options that there once were, and says what
-    became of each: `{"old_name": "since 0.3 it is always on"}`.
+    `Field(description=...)`, which `limbeck show` prints.
 
     A field may be a block, an `Options` of its own with a default. A mapping given for a block changes the keys that it
     names and leaves the others as in that default. Members of a union of blocks differ in their field `kind`; a mapping
@@ -21,7 +20,6 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-    retired: ClassVar[Mapping[str, str]] = {}
 
     def needs(self) -> Needs:
         """Abilities that depend on these options, on top of the manifest's."""

@@ -1,11 +1,11 @@
-"""A phase: whose turn it is in a step. No torch."""
+"""A phase: which networks are trained in one update of a step. No torch."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One player's turn: a name and the roles that move. `repeat` of `repeats` counts turns of that name in a step."""
+    """One update: a name and the roles that learn. `repeat` of `repeats` counts updates of that name in a step."""
 
     name: str
     roles: tuple[str, ...]

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from limbeck.cli import main, split_resume
-from limbeck.cli.tables import number, plain
+from limbeck.catalogue.plain_text import columns
+from limbeck.cli import main
+from limbeck.cli.tables import number
+from limbeck.cli.terminal import split_resume
 from limbeck.errors import CheckpointError, NonFinite, RunExists
 from limbeck.manifest import LIMBECK_API, Component, Needs, hookimpl
 from limbeck.plugins.discovery import PluginStatus
@@ -99,13 +101,13 @@ def test_plugins_prints_a_row_each_and_the_same_as_json(limbeck):
 
 def test_a_broken_plugin_is_a_row_and_the_doctor_says_how_to_mend_it(limbeck, monkeypatch):
     bad = PluginStatus("old", "old-video", "0.0.4", 0, "incompatible",
-                       "written for plugin API 0; this Limbeck speaks 1",
+                       "written for plugin API 0; this Limbeck has API 1",
                        "pip install -U old-video")  # fmt: skip
     slow = PluginStatus("slow", "slow-one", "1.0", 1, "ok", warnings=("its manifest imports torch",))
-    monkeypatch.setattr(registry, "_rows", [*registry.plugins(), bad, slow])
+    monkeypatch.setattr(registry.index, "rows", [*registry.plugins(), bad, slow])
     code, out, err = limbeck("plugins")
     assert code == 0
-    assert "incompatible  written for plugin API 0; this Limbeck speaks 1. pip install -U old-video" in out
+    assert "incompatible  written for plugin API 0; this Limbeck has API 1. pip install -U old-video" in out
     assert "warnings for slow-one: limbeck plugins doctor" in err
     code, out, _ = limbeck("plugins", "doctor")
     assert code == 3
@@ -185,7 +187,7 @@ def test_brackets_in_text_are_text_on_a_terminal_too(monkeypatch, capsys):
 
 
 class FakeRun:
-    """Stands for limbeck.runs.run.Run: notes what it was asked."""
+    """Stands for limbeck.runs.run.Run: keeps how it was called."""
 
     asked: list = []
 
@@ -211,6 +213,7 @@ class FakeRun:
 def folder(tmp_path, monkeypatch):
     """A working folder with a recipe file and a run."""
     import limbeck.runs.run
+    import limbeck.runs.training  # has the real Run, whatever is put in its place here
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(limbeck.runs.run, "Run", FakeRun)
@@ -363,7 +366,7 @@ def test_a_plugin_adds_commands_and_a_failing_one_costs_only_its_own(limbeck):
 def test_numbers_are_short_and_not_scientific():
     assert [number(v) for v in (35, 0.33, 0.0123, 18.2, 1.0, None, 1234.5, float("nan"))] == [
         "35", "0.330", "0.0123", "18.2", "1.00", "-", "1234", "nan"]  # fmt: skip
-    assert plain(["a", "bb"], [["ccc", "d"]]) == ["a    bb", "ccc  d"]
+    assert columns(["a", "bb"], [["ccc", "d"]]) == ["a    bb", "ccc  d"]
 
 
 def test_resume_with_an_equals_sign_is_split():

@@ -170,9 +170,9 @@ def test_weights_that_sum_to_one_over_the_batch_are_summed_over_its_parts(tmp_pa
         objective.setup(built.generator)
         objective.roles()["critic"].load_state_dict(built.objective.roles()["critic"].state_dict())
         built.objective = objective
-        from limbeck import engine
+        from limbeck.runs import training
 
-        engine.train(built, tmp_path / name, progress=False)
+        training.train(built, tmp_path / name, progress=False)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     torch.testing.assert_close(parts["first.weight"], whole["first.weight"], rtol=0, atol=1e-6)
     losses = [[line["loss"] for line in lines(tmp_path / name) if "loss" in line] for name in ("whole", "parts")]
@@ -451,18 +451,18 @@ def test_generator_starts_from_another_run_or_a_file(tmp_path):
 
 def test_nothing_is_drawn_when_standard_error_is_no_terminal(tmp_path, capsys):
     built = problem.build(train={"steps": 2})
-    from limbeck import engine
+    from limbeck.runs import training
 
-    engine.train(built, tmp_path / "run", progress=True)
+    training.train(built, tmp_path / "run", progress=True)
     assert capsys.readouterr() == ("", "")
 
 
 def test_bar_with_eta_is_drawn_on_a_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    from limbeck import engine
+    from limbeck.runs import training
 
-    engine.train(problem.build(train={"steps": 2}), tmp_path / "run", progress=True)
+    training.train(problem.build(train={"steps": 2}), tmp_path / "run", progress=True)
     said = capsys.readouterr().err
     assert "pretraining" in said and "2/2" in said
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck import recipe as recipes
 from limbeck.engine import tensor_file
 from limbeck.errors import CheckpointError, LimbeckError, RecipeError
-from limbeck.evaluation.measure import measure
+from limbeck.evaluation import measure
 from limbeck.export import teacher_files
 from limbeck.interfaces import Loss, ModelMetric, Objective, Phase, Teacher, average
 from limbeck.manifest import Component, Needs
 from limbeck.plugins.registry import registry
+from limbeck.recipe import load
 from limbeck.runs.run import Run
 from limbeck.sampling.samples import Samples
 
@@ -49,9 +49,9 @@ def test_a_step_moves_every_parameter_by_its_own_share_of_the_rate(tmp_path):
             options = {"use": use, "init": "random", "dropout": 0.0}
             built = problem.build(generator=options, train=once, objective={"use": "tiny_duel", "dropout": 0.0})
             before = {k: v.clone() for k, v in built.generator.state_dict().items()}
-            from limbeck import engine
+            from limbeck.runs import training
 
-            engine.train(built, tmp_path / use, progress=False)
+            training.train(built, tmp_path / use, progress=False)
             moved[use] = {k: v - before[k] for k, v in built.generator.state_dict().items()}
     plain, scaled = moved["tiny_net"], moved["tiny_scaled"]
     assert all(float(plain[k].abs().max()) > 1e-4 for k in ("first.weight", "first.bias", "middle.weight", "last.bias"))
@@ -76,9 +76,9 @@ def test_parameters_that_are_frozen_when_a_role_is_added_never_move(tmp_path):
     options = {"use": "tiny_adapted", "init": "random"}
     built = problem.build(generator=options, train={"steps": 6})
     before = {k: v.clone() for k, v in built.generator.state_dict().items()}
-    from limbeck import engine
+    from limbeck.runs import training
 
-    engine.train(built, tmp_path / "run", progress=False)
+    training.train(built, tmp_path / "run", progress=False)
     for name, value in built.generator.state_dict().items():
         same = torch.equal(value, before[name])
         assert same is not name.startswith(("adapter", "calls")), f"{name} {'stood still' if same else 'moved'}"
@@ -103,11 +103,11 @@ def test_a_mean_over_items_is_that_of_the_whole_batch_however_it_is_divided(tmp_
     for name, more in (("whole", {}), ("parts", {"accumulate": accumulate})):
         recipe = problem.recipe(**shared, train={**train, **more})
         recipe["train"]["phases"] = {}
-        from limbeck import engine
+        from limbeck.runs import training
         from limbeck.runs.build import build
 
         problem.register()
-        engine.train(build(recipes.load(recipe)), tmp_path / name, progress=False)
+        training.train(build(load(recipe)), tmp_path / name, progress=False)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     for key in set(whole) - {"calls"}:
         torch.testing.assert_close(parts[key], whole[key], rtol=0, atol=1e-6)
@@ -164,12 +164,12 @@ def test_who_follows_a_schedule_hears_every_step_once_and_the_right_ones_after_a
                 teacher={"use": "tiny_pull"}, generator=STILL, objective={"use": "tiny_follow"}, evaluate=NO_EVALUATION
             )
             recipe["train"] = {**recipe["train"], "steps": steps, "phases": {}, "schedule": "constant"}
-            from limbeck import engine
+            from limbeck.runs import training
             from limbeck.runs.build import build
 
             problem.register()
-            built = build(recipes.load(recipe))
-            engine.train(built, folder, progress=False, **how)
+            built = build(load(recipe))
+            training.train(built, folder, progress=False, **how)
             return built.teacher.heard
 
         assert train(tmp_path / "calm", 12) == list(range(12))
@@ -216,17 +216,17 @@ def test_an_exporter_that_is_not_known_is_refused_before_anything_runs(tmp_path,
     with pytest.raises(
         LimbeckError, match=r"export\[0\].use: no exporter named 'tiny_notes'. Did you mean 'tiny_note'"
     ):
-        recipes.load(problem.recipe(export=["tiny_notes"]))
+        load(problem.recipe(export=["tiny_notes"]))
 
 
 def test_a_shortcut_stands_for_its_path_on_the_command_line_only():
     problem.register()
     shortcuts = {"speed": "train.lr", "judge": "evaluate"}
-    recipe = recipes.load(problem.recipe(shortcuts=shortcuts), ["speed=0.5", "judge.samples=7"])
+    recipe = load(problem.recipe(shortcuts=shortcuts), ["speed=0.5", "judge.samples=7"])
     assert recipe.train.lr == 0.5 and recipe.evaluate.samples == 7 and recipe.shortcuts == shortcuts
-    assert recipes.load(recipe.to_dict(), ["speed=0.25"]).train.lr == 0.25
+    assert load(recipe.to_dict(), ["speed=0.25"]).train.lr == 0.25
     with pytest.raises(RecipeError, match="unknown key 'sped'. Did you mean 'speed'"):
-        recipes.load(problem.recipe(shortcuts=shortcuts), ["sped=0.5"])
+        load(problem.recipe(shortcuts=shortcuts), ["sped=0.5"])
 
 
 # --- metrics of models, samples of tokens ----------------------------------------------------------------------------

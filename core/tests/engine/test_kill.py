@@ -24,7 +24,7 @@ KILLS = [
 @pytest.fixture
 def children(monkeypatch):
     """Processes that start fast because everything is imported already."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(problem.__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(problem.__file__).parent), prepend=os.pathsep)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "torch._dynamo", "accelerate", "limbeck.engine", "engine_problem"])
     return context

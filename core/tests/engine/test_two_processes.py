@@ -39,14 +39,14 @@ def recipe(changes, **train):
 
 
 def train_here(folder, changes, *, resume=False, **train):
-    from limbeck import engine
-    from limbeck.recipe.recipe import load
+    from limbeck.recipe import load
+    from limbeck.runs import training
     from limbeck.runs.build import build
 
     problem.register()
     torch.set_num_threads(1)
     built = build(load(recipe(changes, **train)))
-    engine.train(built, folder, resume=resume, progress=False)
+    training.train(built, folder, resume=resume, progress=False)
 
 
 def without_last_checkpoint(folder, target):

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from limbeck.errors import LimbeckError
-from limbeck.evaluation.measure import compare, evaluate_student, fewest_evaluations, grid, measure
+from limbeck.evaluation import compare, evaluate_student, fewest_evaluations, grid, measure
 from limbeck.interfaces import Batch, Data, Metric, ModelMetric, Prediction, Predictor, Sample, Sampler, Space
 from limbeck.networks.guidance import Guided
 from limbeck.pictures.views import grid_columns
 from limbeck.process.gaussian import RectifiedFlow
 from limbeck.process.grids import time_grid
 from limbeck.randomness import Rng
+from limbeck.recipe.schema import Evaluate, SamplingBlock
 from limbeck.sampling.samples import OneCall, Samples, balanced_conditions, generate, grid_conditions
 
 MEAN, STD = 3.0, 0.5
@@ -101,15 +102,22 @@ class HowSampled(ModelMetric):
         return {"steps_told": float(steps), "one_call": float(isinstance(sampler, OneCall))}
 
 
+def sampling(sampler, steps):
+    """A block of a recipe whose sampler was given as an object."""
+    block = SamplingBlock(use="object", steps=steps)
+    block._object = sampler
+    return block
+
+
 def built(**changes):
-    teacher = {"use": Euler(), "steps": 16}
+    evaluate = Evaluate(samples=400, batch_size=100, seed=5, grid=20, teacher=sampling(Euler(), 16))
     values = {
         "teacher": GaussianPredictor().freeze(),
         "data": Labelled(),
         "sampler": OneCall(),
         "sampling_steps": 1,
         "metrics": {"moments": Moments()},
-        "recipe": {"evaluate": {"samples": 400, "batch_size": 100, "seed": 5, "grid": 20, "teacher": teacher}},
+        "recipe": SimpleNamespace(evaluate=evaluate, sampling=None),
     }
     return SimpleNamespace(**{**values, **changes})
 

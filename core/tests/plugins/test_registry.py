@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from limbeck.catalogue.catalogue import Catalogue
 from limbeck.errors import (
     AmbiguousComponent,
     HookError,
@@ -16,9 +17,12 @@ from limbeck.errors import (
     UnknownComponent,
 )
 from limbeck.manifest import ABILITIES, LIMBECK_API, Component, Needs, hookimpl
+from limbeck.plugins.abilities import explain_missing, missing
 from limbeck.plugins.discovery import HEAVY, unknown_hooks
-from limbeck.plugins.hooks import HOOKS, Hooks
-from limbeck.plugins.registry import Registry, derived_options
+from limbeck.plugins.hooks import Hooks
+from limbeck.plugins.hookspecs import HOOKS, HookSpecs
+from limbeck.plugins.registry import Registry
+from limbeck.plugins.signatures import derived_options
 
 GOOD = """
 from limbeck.manifest import Component, Needs, hookimpl
@@ -114,8 +118,8 @@ def test_a_missing_module_is_mended_by_the_extra_that_brings_it(install):
 @pytest.mark.parametrize(
     ("api", "said", "fix"),
     [
-        ("LIMBECK_API = 0", "written for plugin API 0; this Limbeck speaks 1", "pip install -U acme-old"),
-        ("LIMBECK_API = 7", "written for plugin API 7; this Limbeck speaks 1", "pip install -U limbeck"),
+        ("LIMBECK_API = 0", "written for plugin API 0; this Limbeck has API 1", "pip install -U acme-old"),
+        ("LIMBECK_API = 7", "written for plugin API 7; this Limbeck has API 1", "pip install -U limbeck"),
         ("", "states no LIMBECK_API number", "pip install -U acme-old"),
     ],
 )
@@ -155,7 +159,7 @@ def test_a_name_may_stand_once_in_every_modality_and_a_bare_one_is_then_ambiguou
         "objective 'hub' exists for audio, image and video. "
         "Write 'acme_audio/hub' or 'acme_image/hub' or 'acme_video/hub'."
     )
-    assert {"acme_audio/hub", "acme_image/hub", "acme_video/hub"} <= set(registry.catalogue("objective"))
+    assert {"acme_audio/hub", "acme_image/hub", "acme_video/hub"} <= set(Catalogue("objective", registry))
 
 
 @pytest.mark.parametrize("second", ["image", "any"])
@@ -356,9 +360,9 @@ def test_missing_abilities_are_listed_per_role_and_explained():
     ]
     with registry.register(brought, name="toy"):
         objective, plain = registry.find("objective", "needs_map"), registry.find("generator", "plain")
-        missing = registry.missing(objective, {}, plain, None, None)
-        assert missing == [("generator", "flow_map"), ("data", "samples")]
-        said = registry.explain_missing(objective, missing, {"generator": plain})
+        lacking = missing(registry, objective, {}, plain, None, None)
+        assert lacking == [("generator", "flow_map"), ("data", "samples")]
+        said = explain_missing(registry, objective, lacking, {"generator": plain})
         assert "objective 'needs_map' needs of the generator:" in said and ABILITIES["flow_map"] in said
         assert "toy/mapper" in said and "The recipe has no data." in said and "modest" in said
 
@@ -369,18 +373,19 @@ def test_the_catalogue_is_a_mapping_of_cards_that_print_themselves():
         "objective", "carded", Annealed, summary="cools down", needs=Needs(generator={"denoiser"}), reference="A 2020"
     )
     with registry.register([card], name="toy"):
-        assert "carded" in registry.objectives and "no_such" not in registry.objectives
-        text = repr(registry.objectives["carded"])
+        objectives = Catalogue("objective", registry)
+        assert "carded" in objectives and "no_such" not in objectives
+        text = repr(objectives["carded"])
         for part in ("cools down", "denoiser", "A 2020", "rate", "float", "0.5", "steps", "required"):
             assert part in text
-        assert "<pre>" in registry.objectives["carded"]._repr_html_()
+        assert "<pre>" in objectives["carded"]._repr_html_()
 
 
 def test_module_functions_are_those_of_the_registry():
     import limbeck
     from limbeck import registry as either  # the module or the object, depending on what was imported first
 
-    for name in ("plugins", "find", "resolve", "options_model", "create", "components", "missing", "register"):
+    for name in ("plugins", "find", "resolve", "options_model", "create", "components", "validated", "register"):
         assert callable(getattr(either, name)) and callable(getattr(limbeck.registry, name))
 
 
@@ -419,8 +424,6 @@ def test_a_plugin_function_without_the_decorator_is_not_a_hook():
 
 
 def test_every_hook_is_documented_and_unknown_ones_are_seen():
-    from limbeck.plugins.hooks import HookSpecs
-
     assert all(getattr(HookSpecs, name).__doc__ for name in HOOKS)
     assert set(HOOKS) >= {"components", "run_started", "step_ended", "evaluated", "checkpoint_saved", "run_ended"}
     assert unknown_hooks(SimpleNamespace(run_startd=hookimpl(lambda: None)))

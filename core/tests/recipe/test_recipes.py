@@ -11,11 +11,10 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import Field
 
 import limbeck
-from limbeck import recipe as recipes
 from limbeck.errors import LimbeckError, MissingAbility, OptionError, RecipeError, UnknownComponent
 from limbeck.manifest import Component, Needs
 from limbeck.options import Options
-from limbeck.recipe import text as recipe_text
+from limbeck.recipe import Recipe, load, text as recipe_text
 
 
 class LossOptions(Options):
@@ -89,7 +88,7 @@ def write(tmp_path, monkeypatch):
 
 
 def test_a_recipe_file_becomes_typed_blocks_and_sections(write):
-    recipe = recipes.load(write(BASE))
+    recipe = load(write(BASE))
     assert recipe.name == "my"
     assert recipe.objective.use == "toy_loss" and recipe.objective.options["critic_updates"] == 3
     assert recipe.objective.options["weight"] == 1.0, "defaults of the component's options are written down"
@@ -101,50 +100,48 @@ def test_a_recipe_file_becomes_typed_blocks_and_sections(write):
 
 
 def test_init_is_random_without_a_teacher(write):
-    recipe = recipes.load(write("generator: toy/toy\nobjective: toy_fit\ndata: toy/toy\n"))
+    recipe = load(write("generator: toy/toy\nobjective: toy_fit\ndata: toy/toy\n"))
     assert recipe.generator.init == "random" and recipe.teacher is None
 
 
 def test_a_copy_of_the_teacher_keeps_its_empty_options_and_others_are_completed(write):
-    assert recipes.load(write(BASE)).generator.options == {}
-    assert recipes.load(write(BASE), ["generator.init=random"]).generator.options == {"width": 8, "channels": [8, 16]}
+    assert load(write(BASE)).generator.options == {}
+    assert load(write(BASE), ["generator.init=random"]).generator.options == {"width": 8, "channels": [8, 16]}
 
 
 def test_a_resolved_recipe_dumps_and_reloads_identically(write):
-    recipe = recipes.load(
-        write(BASE), ["teacher.guidance={scale: 2, interval: [0.1, 0.9]}", "sampling={use: walk, steps: 2}"]
-    )
-    again = recipes.load(write(recipe.to_yaml(), "again.yaml"))
+    recipe = load(write(BASE), ["teacher.guidance={scale: 2, interval: [0.1, 0.9]}", "sampling={use: walk, steps: 2}"])
+    again = load(write(recipe.to_yaml(), "again.yaml"))
     assert again == recipe and again.to_yaml() == recipe.to_yaml()
     assert again.teacher.guidance.interval == (0.1, 0.9)
-    assert recipes.load(recipe) == recipe
-    assert recipes.load(recipe.to_dict()) == recipe
-    assert recipes.load(recipe, ["train.steps=21"]) != recipe
+    assert load(recipe) == recipe
+    assert load(recipe.to_dict()) == recipe
+    assert load(recipe, ["train.steps=21"]) != recipe
 
 
 def test_overrides_are_yaml_and_applied_last(write):
     name = write(BASE)
-    recipe = recipes.load(name, ["train.steps=300", "train.ema=[0.9, 0.99]", "teacher.guidance=1.5",
+    recipe = load(name, ["train.steps=300", "train.ema=[0.9, 0.99]", "teacher.guidance=1.5",
                                  "train.precision=no"],
                           train={"steps": 5, "batch_size": 7})  # fmt: skip
     assert (recipe.train.steps, recipe.train.batch_size) == (300, 7)
     assert recipe.train.ema == (0.9, 0.99) and recipe.teacher.guidance.scale == 1.5 and recipe.train.precision == "no"
-    assert recipes.load(name, ["train.ema=null"]).train.ema == ()
+    assert load(name, ["train.ema=null"]).train.ema == ()
 
 
 def test_another_component_forgets_the_options_of_the_former_in_any_order(write):
     name = write(BASE)
-    recipe = recipes.load(name, ["objective.use=toy_fit"])
+    recipe = load(name, ["objective.use=toy_fit"])
     assert recipe.objective.options == {}
-    recipe = recipes.load(name, ["generator.width=4", "generator.use=mapper"], check=False)
+    recipe = load(name, ["generator.width=4", "generator.use=mapper"], check=False)
     assert recipe.generator.options == {"width": 4}
-    assert recipes.load(name, ["objective=toy_fit"]).objective.use == "toy_fit"
+    assert load(name, ["objective=toy_fit"]).objective.use == "toy_fit"
 
 
 def test_extends_takes_a_path_and_merges_key_by_key(write):
     write(BASE, "shared/base.yaml")
     write("extends: base.yaml\nname: middle\ntrain: {steps: 30}\n", "shared/middle.yaml")
-    recipe = recipes.load(write("extends: shared/middle.yaml\nobjective: {weight: 2}\n"))
+    recipe = load(write("extends: shared/middle.yaml\nobjective: {weight: 2}\n"))
     assert recipe.name == "my", "a name is not inherited"
     assert recipe.train.steps == 30 and recipe.train.lr == 2e-4
     assert recipe.objective.options["critic_updates"] == 3 and recipe.objective.options["weight"] == 2
@@ -154,13 +151,13 @@ def test_extends_in_a_circle_is_refused(write):
     write("extends: b.yaml\n", "a.yaml")
     write("extends: a.yaml\n", "b.yaml")
     with pytest.raises(RecipeError, match=r"a.yaml -> b.yaml -> a.yaml"):
-        recipes.load("a.yaml")
+        load("a.yaml")
 
 
 def test_an_error_in_an_extended_file_names_that_file_and_line(write):
     write(BASE.replace("lr: 2e-4", "lr: fast"), "base.yaml")
     with pytest.raises(OptionError) as caught:
-        recipes.load(write("extends: base.yaml\ntrain: {steps: 3}\n"))
+        load(write("extends: base.yaml\ntrain: {steps: 3}\n"))
     assert (caught.value.source, caught.value.line, caught.value.path) == ("base.yaml", 9, "train.lr")
 
 
@@ -194,7 +191,7 @@ def test_an_error_in_an_extended_file_names_that_file_and_line(write):
 def test_an_error_gives_file_line_path_value_allowed_values_and_nearest_name(write, old, new, where, parts):
     assert old in BASE
     with pytest.raises(LimbeckError) as caught:
-        recipes.load(write(BASE.replace(old, new, 1)))
+        load(write(BASE.replace(old, new, 1)))
     assert str(caught.value).startswith(where), str(caught.value)
     for part in parts:
         assert part in str(caught.value)
@@ -203,7 +200,7 @@ def test_an_error_gives_file_line_path_value_allowed_values_and_nearest_name(wri
 
 def test_several_problems_are_told_together(write):
     with pytest.raises(OptionError) as caught:
-        recipes.load(write(BASE.replace("steps: 20", "stepps: 20").replace("lr: 2e-4", "lr: -1")))
+        load(write(BASE.replace("steps: 20", "stepps: 20").replace("lr: 2e-4", "lr: -1")))
     first, second = str(caught.value).splitlines()
     assert first.startswith("my.yaml:8  train.stepps") and second.startswith("my.yaml:9  train.lr: got -1")
 
@@ -211,15 +208,15 @@ def test_several_problems_are_told_together(write):
 def test_an_override_that_is_wrong_names_itself(write):
     name = write(BASE)
     with pytest.raises(OptionError, match=r"override 'train.step=3'  train.step: unknown key. Did you mean 'steps'"):
-        recipes.load(name, ["train.step=3"])
+        load(name, ["train.step=3"])
     for text in ("train.steps", "=3", "train..steps=3"):
         with pytest.raises(RecipeError, match="not of the form path=value"):
-            recipes.load(name, [text])
+            load(name, [text])
 
 
 def test_a_partner_that_lacks_an_ability_is_refused_with_who_offers_it(write):
     with pytest.raises(MissingAbility) as caught:
-        recipes.load(write(BASE), ["objective.use=toy_map"])
+        load(write(BASE), ["objective.use=toy_map"])
     said = str(caught.value)
     for part in (
         "'toy_map' needs of the generator",
@@ -229,14 +226,14 @@ def test_a_partner_that_lacks_an_ability_is_refused_with_who_offers_it(write):
         "toy_loss",
     ):
         assert part in said
-    assert recipes.load("my.yaml", ["objective.use=toy_map", "generator={use: mapper, init: random}"])
+    assert load("my.yaml", ["objective.use=toy_map", "generator={use: mapper, init: random}"])
 
 
 def test_needs_that_depend_on_options_are_checked_too(write):
     name = write(BASE)
-    assert recipes.load(name, ["data=null"]).data is None
+    assert load(name, ["data=null"]).data is None
     with pytest.raises(MissingAbility, match="needs of the data"):
-        recipes.load(name, ["data=null", "objective.with_gan=true"])
+        load(name, ["data=null", "objective.with_gan=true"])
 
 
 def test_a_component_may_be_an_object_in_python_and_leaves_a_placeholder(write):
@@ -244,24 +241,24 @@ def test_a_component_may_be_an_object_in_python_and_leaves_a_placeholder(write):
         pass
 
     mine, callback = MyLoss(), MyLoss()
-    recipe = recipes.load(write(BASE), objective=mine, callbacks=[callback])
+    recipe = load(write(BASE), objective=mine, callbacks=[callback])
     assert recipe.objective.object is mine and recipe.objective.options == {}
     assert recipe.callbacks[0].object is callback
     assert recipe.teacher.object is None
     text = recipe.to_yaml()
     assert text.startswith("# given as Python objects, pass them again: objective, callbacks[0]\n") and "MyLoss" in text
     with pytest.raises(RecipeError, match=r"was a Python object in the run that wrote this recipe; pass it again"):
-        recipes.load(write(text, "again.yaml"))
-    assert recipes.load("again.yaml", objective=mine, callbacks=[callback]).objective.object is mine
-    assert recipes.load(recipe).objective.object is mine
-    assert recipes.load(recipe, objective="toy_fit").objective.object is None
+        load(write(text, "again.yaml"))
+    assert load("again.yaml", objective=mine, callbacks=[callback]).objective.object is mine
+    assert load(recipe).objective.object is mine
+    assert load(recipe, objective="toy_fit").objective.object is None
 
 
 def test_a_mapping_is_a_recipe_and_keyword_blocks_join_it():
-    recipe = recipes.load({"generator": "mapper", "objective": {"use": "toy_map"}}, train={"steps": 3}, sampling="walk")
+    recipe = load({"generator": "mapper", "objective": {"use": "toy_map"}}, train={"steps": 3}, sampling="walk")
     assert recipe.name == "recipe" and recipe.sampling.use == "walk" and recipe.train.steps == 3
     with pytest.raises(OptionError, match="argument  train.stesp"):
-        recipes.load(recipe, train={"stesp": 3})
+        load(recipe, train={"stesp": 3})
 
 
 @pytest.mark.parametrize(
@@ -269,29 +266,29 @@ def test_a_mapping_is_a_recipe_and_keyword_blocks_join_it():
 )
 def test_what_is_not_a_recipe_is_refused(write, text):
     with pytest.raises(RecipeError):
-        recipes.load(write(text))
+        load(write(text))
 
 
 def test_aliases_cannot_unfold_into_billions(write):
     text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     text += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))
     with pytest.raises(RecipeError, match="more than"):
-        recipes.load(write(text))
+        load(write(text))
 
 
 def test_files_that_cannot_be_read_are_refused_by_name(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="UTF-8"):
-        recipes.load(tmp_path / "binary.yaml")
+        load(tmp_path / "binary.yaml")
     with pytest.raises(RecipeError, match="no recipe file"):
-        recipes.load(tmp_path / "none.yaml")
+        load(tmp_path / "none.yaml")
     with pytest.raises(UnknownComponent, match="A recipe is a registered name, a .yaml file or a run folder"):
-        recipes.load("no_such_recipe")
+        load("no_such_recipe")
 
 
 def test_a_run_folder_is_its_recipe(write):
-    write(recipes.load(write(BASE)).to_yaml(), "runs/mine/recipe.yaml")
-    assert recipes.load("runs/mine").name == "my"
+    write(load(write(BASE)).to_yaml(), "runs/mine/recipe.yaml")
+    assert load("runs/mine").name == "my"
 
 
 @pytest.mark.skipif(
@@ -303,8 +300,8 @@ def test_checking_imports_neither_component_nor_torch(write):
         "objective: {use: dmd2, critic_updatess: 3}\n"
     )
     code = (
-        "import sys\nfrom limbeck import recipe as recipes\nfrom limbeck.errors import LimbeckError\n"
-        f"try:\n    recipes.load({name!r})\nexcept LimbeckError as error:\n    print(error)\n"
+        "import sys\nfrom limbeck.recipe import Recipe, load\nfrom limbeck.errors import LimbeckError\n"
+        f"try:\n    load({name!r})\nexcept LimbeckError as error:\n    print(error)\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -343,7 +340,7 @@ def test_what_is_dumped_reads_back_equal(data):
 # --- wrong YAML by the thousand --------------------------------------------------------------------------------------
 
 words = st.sampled_from(
-    [*recipes.Recipe.model_fields, "extends", "use", "steps", "lr", "guidance", "init", "metrics", "phases",
+    [*Recipe.model_fields, "extends", "use", "steps", "lr", "guidance", "init", "metrics", "phases",
      "critic", "scale", "interval", "ema", "betas", "checkpoint", "every", "toy_loss", "toy/toy", "walk", "distance",
      "critic_updates", "width"]
 )  # fmt: skip
@@ -364,14 +361,14 @@ def only_limbeck_errors(load):
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(words | keys, values, max_size=6))
 def test_any_mapping_is_a_recipe_or_a_limbeck_error(data):
-    only_limbeck_errors(lambda: recipes.load(data))
+    only_limbeck_errors(lambda: load(data))
 
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(words, values, min_size=1, max_size=3))
 def test_any_change_of_a_good_recipe_is_a_recipe_or_a_limbeck_error(changes):
     base = recipe_text.parse(BASE, "base")[0]
-    only_limbeck_errors(lambda: recipes.load({**base, **changes}))
+    only_limbeck_errors(lambda: load({**base, **changes}))
 
 
 @settings(max_examples=1000, deadline=None)
@@ -384,7 +381,7 @@ def test_any_text_is_data_or_a_limbeck_error(text):
 @given(st.integers(0, len(BASE)), st.integers(0, 30), st.text(alphabet=string.printable, max_size=12))
 def test_any_edit_of_a_good_file_is_a_recipe_or_a_limbeck_error(start, length, typed):
     text = BASE[:start] + typed + BASE[start + length :]
-    only_limbeck_errors(lambda: recipes.load(recipe_text.parse(text, "x")[0] or {}))
+    only_limbeck_errors(lambda: load(recipe_text.parse(text, "x")[0] or {}))
 
 
 @settings(max_examples=500, deadline=None)
@@ -395,7 +392,7 @@ def test_any_edit_of_a_good_file_is_a_recipe_or_a_limbeck_error(start, length, t
 )
 def test_any_override_is_applied_or_a_limbeck_error(overrides):
     base = recipe_text.parse(BASE, "base")[0]
-    only_limbeck_errors(lambda: recipes.load(base, overrides))
+    only_limbeck_errors(lambda: load(base, overrides))
 
 
 def test_recipes_are_reachable_from_the_package():

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from limbeck import Run
 from limbeck.errors import LimbeckError
 from limbeck.report import write
 from limbeck.report.alarms import alarms
@@ -101,8 +102,8 @@ class Page(html.parser.HTMLParser):
             self.wrong.append(tag)
 
 
-def text_of(run):
-    return write(run).read_text()
+def text_of(folder):
+    return write(Run(folder)).read_text()
 
 
 def test_a_finished_run_is_told_in_one_sentence_with_costs_and_both_pictures(folder):
@@ -196,9 +197,9 @@ def test_a_torn_last_line_and_a_broken_table_do_not_stop_the_report(folder):
 
 def test_what_is_not_a_run_is_refused(tmp_path):
     with pytest.raises(LimbeckError, match="is not a run"):
-        write(tmp_path)
+        read(tmp_path)
     with pytest.raises(LimbeckError, match="no run at"):
-        write(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
 
 
 def test_writing_twice_gives_the_same_page(folder):

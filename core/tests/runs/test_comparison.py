@@ -11,13 +11,13 @@ import engine_problem as problem
 import pytest
 import torch
 
-from limbeck import recipe as recipes
 from limbeck.cli import main
 from limbeck.errors import Interrupted, MissingAbility, OptionError, RecipeError, RunExists, UnknownComponent
 from limbeck.interfaces import Loss, Objective, Phase, average
 from limbeck.manifest import Component, Needs
 from limbeck.options import Options
 from limbeck.plugins.registry import registry
+from limbeck.recipe import load
 from limbeck.runs import comparison
 
 BASE = """
@@ -234,7 +234,7 @@ def test_a_cell_is_the_run_that_its_recipe_makes_alone(tmp_path):
     (cell,) = comparison.compare(["regress"], ["points"], out="out").cells
     alone = limbeck.pretrain(cell.folder / "recipe.yaml", out="alone", progress=False)
     assert weights(cell.folder) == weights(alone.path)
-    assert recipes.load(cell.folder).objective.options == {"gain": 3.0}
+    assert load(cell.folder).objective.options == {"gain": 3.0}
 
 
 def test_ctrl_c_saves_and_the_same_call_goes_on_to_the_same_end(tmp_path, monkeypatch):
@@ -286,7 +286,7 @@ def test_a_run_of_another_recipe_is_refused_and_only_that_one_made_again_when_as
         comparison.compare(["tiny_duel", "regress"], ["points"], out="out")
     comparison.compare(["tiny_duel", "regress"], ["points"], out="out", overwrite=True)
     assert contents(tmp_path / "out/toys/points/tiny_duel") == before
-    assert recipes.load(tmp_path / "out/toys/points/regress").objective.options["gain"] == 2.0
+    assert load(tmp_path / "out/toys/points/regress").objective.options["gain"] == 2.0
 
 
 def test_files_that_are_no_run_are_never_touched(tmp_path):

@@ -4,7 +4,7 @@ import engine_problem as problem
 
 from limbeck.manifest import Component
 from limbeck.plugins.registry import registry
-from limbeck.recipe.recipe import load
+from limbeck.recipe import load
 from limbeck.runs.build import build
 
 

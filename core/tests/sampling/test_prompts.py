@@ -204,7 +204,7 @@ def test_samples_of_tokens_are_seen_as_texts_and_saved_with_their_domain(tmp_pat
 
 
 def test_a_picture_that_is_not_still_is_kept_as_a_fragment_and_shown_in_the_report(tmp_path):
-    from limbeck.evaluation.measure import save_grid
+    from limbeck.evaluation import save_grid
     from limbeck.report.pictures import fragment
 
     class Lines(Picture):

@@ -254,7 +254,7 @@ def recipe(**changes):
 
 
 def build(**changes):
-    from limbeck.recipe.recipe import load
+    from limbeck.recipe import load
     from limbeck.runs.build import build
 
     register()
@@ -263,11 +263,11 @@ def build(**changes):
 
 def train(folder, *, resume=False, **changes):
     """Build and train; returns the Built."""
-    from limbeck import engine
+    from limbeck.runs import training
 
     torch.set_num_threads(1)
     built = build(**changes)
-    engine.train(built, folder, resume=resume, progress=False)
+    training.train(built, folder, resume=resume, progress=False)
     return built
 
 
@@ -398,15 +398,15 @@ def digest(tensor):
 
 
 def _run(job):
-    from limbeck import engine
     from limbeck.errors import LimbeckError
     from limbeck.networks.sharding import gathered, is_spread, part
-    from limbeck.recipe.recipe import load
+    from limbeck.recipe import load
+    from limbeck.runs import training
     from limbeck.runs.build import build
 
     built = build(load(job["recipe"], overrides=job["overrides"]))
     try:
-        engine.train(built, Path(job["folder"]), resume=job["resume"], progress=False)
+        training.train(built, Path(job["folder"]), resume=job["resume"], progress=False)
     except LimbeckError as error:
         if not job["fails"]:
             raise

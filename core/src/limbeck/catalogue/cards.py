@@ -3,9 +3,10 @@
 import html
 from typing import Any, get_args, get_origin
 
+from limbeck.catalogue.plain_text import columns
 from limbeck.errors import LimbeckError
-
-ROLES = ("generator", "teacher", "data")
+from limbeck.plugins.index import Entry
+from limbeck.plugins.registry import Registry
 
 
 def type_name(annotation: Any) -> str:
@@ -65,7 +66,7 @@ def written(default: Any) -> str:
 class Card:
     """A component's summary, options, needs or abilities, details and reference."""
 
-    def __init__(self, entry: Any, registry: Any):
+    def __init__(self, entry: Entry, registry: Registry):
         self.entry, self.registry = entry, registry
 
     @property
@@ -98,12 +99,12 @@ class Card:
 
     def recipes(self) -> list[str]:
         """Registered recipes that name this component."""
-        from limbeck import recipe as recipes
+        from limbeck.recipe import load
 
         found = []
         for entry in self.registry.components("recipe"):
             try:
-                recipe = recipes.load(entry.qualified, check=False)
+                recipe = load(entry.qualified, check=False)
             except LimbeckError:
                 continue
             for _, kind, block in recipe.blocks():
@@ -160,11 +161,9 @@ class Card:
         width = max(map(len, facts))
         lines += [f"  {key:<{width}}  {value}" for key, value in facts.items()]
         if card["options"]:
-            from limbeck.cli.tables import plain
-
             lines += ["", "  options"]
             rows = [[row[key] for key in ("name", "type", "default", "description")] for row in card["options"]]
-            lines += [f"    {line}" for line in plain(["name", "type", "default", ""], rows)]
+            lines += [f"    {line}" for line in columns(["name", "type", "default", ""], rows)]
         if "options_problem" in card:
             lines += ["", f"  options cannot be shown: {card['options_problem']}"]
         return lines

@@ -2,7 +2,7 @@
 
 A modality may have several families of models: language models and masked diffusion, scenes and the pixel models that
 teach them. An objective runs on a modality when it runs on one consistent choice of partners: a generator, a teacher
-that speaks of the same things, and data, all of one plugin, since only they are sure to live in one space.
+of the same family, and data, all of one plugin, since only they are sure to live in one space.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.manifest import ABILITIES
+from limbeck.plugins.abilities import missing, needs_of
 
-# What a model speaks of. Generator and teacher have one of these words in common; a scene, which renders, is taught by
-# a teacher of what it renders. Models that declare none of them (no process, no probabilities) are not judged by this.
+# What a model predicts. Generator and teacher have one of these words in common; a scene, which renders, is taught by a
+# teacher of what it renders. Models that declare none of them (no process, no probabilities) are not judged by this.
 FAMILIES = ("log_probs", "categorical", "gaussian")
 
 
@@ -44,9 +45,9 @@ class Partners:
 
 
 def partners(registry: Any, objective: Any, modality: str | None = None) -> Iterator[Partners]:
-    """Every consistent choice on a modality (on all when None); with a teacher when the objective asks one for
-    something, without one otherwise."""
-    asks = registry.needs_of(objective)
+    """Every consistent choice on a modality (on all when None); with a teacher when the objective needs one, without
+    one otherwise."""
+    needs = needs_of(registry, objective)
     for generator in registry.components("generator"):
         own = generator.component.modality
         if modality is not None and own != modality:
@@ -55,7 +56,7 @@ def partners(registry: Any, objective: Any, modality: str | None = None) -> Iter
             [e for e in registry.components(role, None if own == "any" else own) if e.plugin == generator.plugin]
             for role in ("teacher", "data")
         ]
-        teachers = [e for e in home[0] if related(generator.component, e.component)] if asks.teacher else []
+        teachers = [e for e in home[0] if related(generator.component, e.component)] if needs.teacher else []
         teachers.sort(key=lambda e: e.component.name != generator.component.name)  # its own namesake first
         for teacher in teachers or [None]:
             for data in home[1] or [None]:
@@ -64,7 +65,7 @@ def partners(registry: Any, objective: Any, modality: str | None = None) -> Iter
 
 def lacking(registry: Any, objective: Any, chosen: Partners) -> list[tuple[str, str]]:
     """(role, ability) of everything that these partners miss."""
-    return registry.missing(objective, None, chosen.generator, chosen.teacher, chosen.data)
+    return missing(registry, objective, None, chosen.generator, chosen.teacher, chosen.data)
 
 
 def possible(registry: Any, objective: Any, modality: str | None = None) -> list[Partners]:

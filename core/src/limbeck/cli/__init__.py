@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `limbeck`: errors of ours are a message and an exit code, not a traceback (LIMBECK_DEBUG=1)."""
+    from limbeck.cli.terminal import complain, completing, split_resume
     from limbeck.errors import LimbeckError
 
     # By default OpenMP's threads spin while they wait. On a machine that does anything else at the time, small layers
@@ -27,24 +28,3 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         complain(str(error))
         sys.exit(error.exit_code if isinstance(error, LimbeckError) else 1)
-
-
-def completing() -> bool:
-    """Whether a shell asks for completions instead of running the command."""
-    return "_LIMBECK_COMPLETE" in os.environ
-
-
-def split_resume(arguments: Sequence[str]) -> list[str]:
-    """`--resume=runs/x` as `--resume runs/x`: the folder is an argument, the option a flag."""
-    split: list[str] = []
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        split += [name, value] if name == "--resume" and equals else [argument]
-    return split
-
-
-def complain(message: str) -> None:
-    """An error message on standard error, in red on a terminal that has colours."""
-    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
-        message = f"\x1b[31m{message}\x1b[0m"
-    print(message, file=sys.stderr)

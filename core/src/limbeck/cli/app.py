@@ -5,9 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from limbeck.cli import comparing, complain, looking, touring, working
+from limbeck.cli import comparing, looking, touring, working
+from limbeck.cli.terminal import complain
 from limbeck.errors import HookError
 from limbeck.plugins.discovery import strict
+from limbeck.plugins.hooks import Hooks
+from limbeck.plugins.registry import registry
 
 EXIT_CODES = """Exit codes: 0 done; 1 another failure; 2 wrong recipe, option, name or usage; 3 a plugin could not be
 loaded or failed; 4 the output folder already holds a run; 5 torn or foreign checkpoint; 6 a loss or gradient was not
@@ -59,10 +62,8 @@ def build_app() -> typer.Typer:
 
 def _add_plugin_commands(app: Any) -> None:
     """A plugin whose commands cannot be added costs its commands, not ours."""
-    from limbeck.plugins.hooks import Hooks
-
     try:
-        Hooks()("add_cli_commands", app=app)
+        Hooks(plugins=registry.implementations())("add_cli_commands", app=app)
     except HookError as error:
         if strict():
             raise

@@ -58,8 +58,8 @@ def compare_command(
     )
     show_json(found.to_dict()) if as_json else show_comparison(found)
     if found.failed:
-        said = "\n".join(f"  {cell}: {cell.reason}" for cell in found.failed)
-        raise LimbeckError(f"{len(found.failed)} of {len(found.cells)} runs failed:\n{said}")
+        lines = "\n".join(f"  {cell}: {cell.reason}" for cell in found.failed)
+        raise LimbeckError(f"{len(found.failed)} of {len(found.cells)} runs failed:\n{lines}")
 
 
 def names(text: str | None, option: str) -> list[str] | None:
@@ -81,7 +81,7 @@ def again(overrides: list[str], objectives: str | None, on: str | None, out: Pat
 
 
 def show_comparison(found: Any) -> None:
-    """A row per cell; what cannot run says why."""
+    """A row per cell; what cannot run has its reason."""
     columns = ["on", "objective", "metric", "student", "teacher", "evaluations", "ms/sample", "steps", "seconds", "MiB"]
     lines = []
     for row in found.rows():

@@ -1,4 +1,4 @@
-"""`limbeck plugins doctor`: what is wrong with the installed plugins, and the hint."""
+"""`limbeck plugins doctor`: what is wrong with the installed plugins, and how to mend it."""
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version

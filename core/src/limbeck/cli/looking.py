@@ -58,7 +58,7 @@ def plugins(context: typer.Context, as_json: Json = False) -> None:
       limbeck plugins
       limbeck plugins --json
       limbeck plugins doctor
-    Exit codes: 0, even when a plugin is broken (doctor says so with 3).
+    Exit codes: 0, even when a plugin is broken (doctor exits with 3).
     """
     if context.invoked_subcommand is None:
         plugins_list(as_json)
@@ -77,7 +77,7 @@ def plugins_list(as_json: Json = False) -> None:
 
 @plugins_app.command("doctor")
 def plugins_doctor(as_json: Json = False) -> None:
-    """Say what is wrong with the installed plugins and how to mend it.
+    """Find what is wrong with the installed plugins, and how to mend it.
 
     Checks every manifest, its hooks, and each distribution's requirements against what is installed.
 
@@ -226,7 +226,7 @@ def _colours() -> bool:
 def matrix_command(
     on: On = None,
     wide: Annotated[
-        bool, typer.Option("--wide", help="Say on which generator, teacher and data each objective runs.")
+        bool, typer.Option("--wide", help="Show on which generator, teacher and data each objective runs.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -259,11 +259,11 @@ def _wide(row: dict[str, Any], column: str) -> str:
     choices = row["partners"].get(column)
     if not choices:
         return row[column]
-    said = []
+    choices_shown = []
     for names in choices:
         teacher = names.get("teacher", names["generator"])
-        said.append(names["generator"] + (f" from {teacher}" if teacher != names["generator"] else ""))
-    return f"runs on {'; '.join(dict.fromkeys(said))}"
+        choices_shown.append(names["generator"] + (f" from {teacher}" if teacher != names["generator"] else ""))
+    return f"runs on {'; '.join(dict.fromkeys(choices_shown))}"
 
 
 def add(app: typer.Typer) -> None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from limbeck.catalogue import plain_text
+
 STYLES = {
     "ok": "green",
     "runs": "green",
@@ -14,12 +16,6 @@ STYLES = {
     "duplicate": "yellow",
     "disabled": "dim",
 }
-
-
-def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table without borders or wrapping; columns are two spaces apart."""
-    widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
-    return ["  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip() for row in (columns, *rows)]
 
 
 def show(
@@ -37,7 +33,7 @@ def show(
             ]
             for row in (list(columns), *texts)
         ]
-        print("\n".join(plain(padded[0], padded[1:])))
+        print("\n".join(plain_text.columns(padded[0], padded[1:])))
     else:
         _rich(columns, texts, right)
 

@@ -50,8 +50,8 @@ def tour_command(
     )
     show_json(found.to_dict()) if as_json else show_tour(found)
     if found.failed:
-        said = "\n".join(f"  {cell}: {cell.reason}" for cell in found.failed)
-        raise LimbeckError(f"{len(found.failed)} of {len(found.cells)} runs failed:\n{said}")
+        lines = "\n".join(f"  {cell}: {cell.reason}" for cell in found.failed)
+        raise LimbeckError(f"{len(found.failed)} of {len(found.cells)} runs failed:\n{lines}")
 
 
 def show_tour(found: Any) -> None:

@@ -28,13 +28,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/digits_dmd2.")]
 
 
-def is_run(path: str | Path) -> bool:
-    return (Path(path) / "recipe.yaml").is_file()
-
-
 def open_run(path: Path) -> Any:
     """The run in a folder, refused before torch is imported when there is none."""
-    if not is_run(path):
+    from limbeck.runs.folders import has_recipe
+
+    if not has_recipe(path):
         runs = sorted(p.parent.as_posix() for p in Path("runs").glob("*/recipe.yaml"))
         raise RecipeError(f"no run in {path} (it holds no recipe.yaml). Runs here: {', '.join(runs) or 'none'}")
     from limbeck.runs.run import Run
@@ -46,7 +44,9 @@ def train(
     what: str, recipe: str, overrides: list[str] | None, out: Path | None, resume: bool, overwrite: bool, as_json: bool
 ) -> None:
     """Both `distill` and `pretrain`."""
-    from limbeck import api, recipe as recipes
+    from limbeck import api
+    from limbeck.recipe import load
+    from limbeck.runs.folders import has_recipe
 
     overrides = list(overrides or ())
     if resume and overrides and "=" not in overrides[0]:  # limbeck distill my.yaml --resume runs/x
@@ -54,17 +54,17 @@ def train(
         if out is not None and out != folder:
             raise RecipeError(f"two folders to resume: {folder} and --out {out}; give one")
         out = folder
-    if resume and out is None and is_run(recipe) and not recipe.endswith((".yaml", ".yml")):
+    if resume and out is None and has_recipe(Path(recipe)) and not recipe.endswith((".yaml", ".yml")):
         out = Path(recipe)
     for text in overrides:
         if "=" not in text:
             raise RecipeError(f"{text!r} is not an override of the form path=value. Example: train.steps=300")
-    loaded = recipes.load(recipe, overrides)
-    speaks = os.environ.get("RANK", "0") == "0"  # under torchrun one process tells, not all of them
-    if speaks and not as_json:
+    loaded = load(recipe, overrides)
+    main = os.environ.get("RANK", "0") == "0"  # under torchrun one process prints, not all of them
+    if main and not as_json:
         announce(loaded)
     run = getattr(api, what)(loaded, out=out, resume=resume, overwrite=overwrite)
-    if speaks:
+    if main:
         finish(run, as_json, again=f"limbeck {what} {recipe}")
 
 
@@ -158,9 +158,9 @@ def distill_command(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Distil a teacher into a fast generator, as a recipe says.
+    """Distil a teacher into a fast generator by a recipe.
 
-    Ctrl-C finishes the step, saves, and says how to go on.
+    Ctrl-C finishes the step, saves, and prints how to go on.
 
     \b
     Examples:
@@ -182,7 +182,7 @@ def pretrain_command(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train a generator (a teacher to be) from data, as a recipe without a teacher says.
+    """Train a generator (a teacher to be) from data by a recipe without a teacher.
 
     \b
     Examples:
@@ -205,7 +205,7 @@ def sample_command(
         typer.Option("--out", "-o", help="File to write; its suffix decides. Default: samples.png; texts are printed."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same samples.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler. Default: as the recipe says.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the sampler. Default: the recipe's.")] = None,
     cond: Annotated[
         str | None, typer.Option(help="Condition: a value, or several in brackets. Default: drawn from the data.")
     ] = None,
@@ -308,7 +308,7 @@ def export_command(
     from limbeck.recipe.text import parse_override
 
     if not any(entry.component.name == to for entry in registry.components("exporter")):
-        registry.find("exporter", to)  # says what there is; of a name that several have, the run takes its own
+        registry.find("exporter", to)  # raises, with what there is; of a name that several have, the run takes its own
     given = {".".join(path): value for path, value in map(parse_override, options or [])}
     if taken := given.keys() & {"run", "to", "directory"}:
         raise RecipeError(

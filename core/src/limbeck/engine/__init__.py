@@ -1,5 +1,7 @@
-"""The training engine: one loop over the phases of an objective, with everything around it that a run needs."""
+"""The training engine: one loop over the phases of an objective, with everything around it that its steps need. What
+follows the last step is `limbeck.runs`' business.
+"""
 
-from limbeck.engine.loop import train
+from limbeck.engine.loop import Training
 
-__all__ = ["train"]
+__all__ = ["Training"]

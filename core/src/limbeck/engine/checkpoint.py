@@ -106,8 +106,7 @@ def save(
         tensors: file name without suffix -> tensors by name.
         state: what goes to state.json.
         ranks: a `Distributed`, when tensors are spread over its processes: all of them call this, and it fails in all
-        of them
-            or in none.
+            of them or in none.
     """
     ranks = ranks or SingleProcess()
     final, aside = folder / name_of(step), folder / f"{_ASIDE}{name_of(step)}"
@@ -150,7 +149,7 @@ def _together(ranks: Any, aside: Path, what: str) -> Iterator[None]:
         raise disk_full(failed, aside.parent, what) from failed
     if failed is not None:
         raise failed
-    raise CheckpointError(f"{what} could not be written: another process failed, and says why")
+    raise CheckpointError(f"{what} could not be written: another process failed; its own message has the reason")
 
 
 def _write_parts(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], ranks: Any) -> dict[str, Any]:
@@ -171,9 +170,9 @@ def _entries_of_all(tensors: Mapping[str, Mapping[str, Tensor]], own: Mapping[st
     stems = [stem for stem, content in tensors.items() if parts.any_spread(content)]
     found = {}
     for rank, row in enumerate(ranks.each(torch.tensor(list(rows), dtype=torch.uint8))):
-        said = bytes(row.tolist())
+        entries = bytes(row.tolist())
         for i, stem in enumerate(stems):
-            entry = said[40 * i : 40 * (i + 1)]
+            entry = entries[40 * i : 40 * (i + 1)]
             size = int.from_bytes(entry[32:], "little")
             found[parts.file_name(stem, rank, ranks.world)] = {"sha256": entry[:32].hex(), "bytes": size}
     return found

@@ -21,7 +21,7 @@ from limbeck.networks.sharding import is_sharded, shard, synchronise
 
 
 class Distributed:
-    """Where this process computes and who its peers are."""
+    """Where this process computes, and the processes that compute with it."""
 
     def __init__(self, precision: str = "no", trackers: Sequence[str] = (), folder: Path | None = None):
         from accelerate import Accelerator
@@ -31,7 +31,7 @@ class Distributed:
         # precision belongs to a run, and accelerate remembers it for the whole Python process
         AcceleratorState._reset_state()
         launched = int(os.environ.get("WORLD_SIZE", "1"))
-        # without a GPU accelerate takes every launched process for a run of its own unless it is told
+        # without a GPU, and without `cpu`, accelerate takes every launched process for a run of its own
         on_cpu = launched > 1 and not torch.accelerator.is_available()
         self.accelerator = Accelerator(
             cpu=on_cpu, mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder
@@ -170,7 +170,7 @@ def _shared(modules: Iterable[nn.Module]) -> set[int]:
 
 @contextmanager
 def without_sync(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Gradients pile up locally: every micro-step of an accumulation but the last."""
+    """Gradients pile up locally: every micro-batch of an accumulation but the last."""
     sharded = [module for module in modules if is_sharded(module)]
     with ExitStack() as stack:
         for module in modules:

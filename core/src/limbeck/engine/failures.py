@@ -53,7 +53,7 @@ def row(batch: Batch, index: int) -> Batch:
 
 
 def bad_rows(batch: Batch, is_bad: Callable[[int, Batch], bool], limit: int = 256) -> int | None:
-    """How many samples fail by themselves. None when that cannot be told: too many, or a loss of whole batches."""
+    """How many samples fail by themselves. None when that cannot be known: too many, or a loss of whole batches."""
     if len(batch) > limit:
         return None
     try:
@@ -88,6 +88,12 @@ def keep_evidence(
     for stem, content in tensors.items():
         checkpoint.write_file(target / f"{stem}.safetensors", tensor_file.pieces(content))
     return target
+
+
+def message(failure: Failure, kept: Path | None, last_good: str, lr: float, train: Any) -> str:
+    """What happened, where the evidence is, and what it may have been."""
+    saved = f"saved: {kept} (batch, states). " if kept is not None else ""
+    return f"{failure.sentence()}\n  {saved}Last good checkpoint: {last_good}.\n  {causes(failure, lr, train)}"
 
 
 def causes(failure: Failure, lr: float, train: Any) -> str:

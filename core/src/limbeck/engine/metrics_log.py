@@ -1,8 +1,8 @@
 """metrics.jsonl (a function of the recipe, bit by bit) and timings.jsonl (how long it took)."""
 
 import json
-import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,7 @@ from torch import Tensor
 
 from limbeck.engine.distributed import Distributed
 from limbeck.engine.updates import Update
-
-
-def plain(value: Any) -> Any:
-    """Strict JSON: nan and infinities become null."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+from limbeck.files import finite
 
 
 class JsonLines:
@@ -37,7 +31,7 @@ class JsonLines:
             self._file = open(path, "ab")  # noqa: SIM115
 
     def add(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(plain(line), allow_nan=False).encode() + b"\n")
+        self._file.write(json.dumps(finite(line), allow_nan=False).encode() + b"\n")
 
     def flush(self, *, sync: bool = False) -> int:
         """Hand everything to the file system; the file's size."""
@@ -51,32 +45,32 @@ class JsonLines:
 
 
 class MetricBuffer:
-    """Scalars of the turns of a step, kept on the device until they are asked for in one transfer."""
+    """Scalars of the updates of a step, kept on the device until they are read in one transfer."""
 
     def __init__(self, distributed: Distributed):
         self.distributed = distributed
         self._kept: list[tuple[dict[str, Any], list[str], Tensor]] = []
 
-    def add(self, step: int, turn: Update) -> None:
-        """Loss and terms, averaged over micro-steps and processes as gradients are; every process has to call it."""
-        names = ["loss", *turn.micro_batches[0].loss.terms]
-        scalars = torch.stack([self._scalars(turn, i) for i in range(len(turn.micro_batches))])
-        counts = [micro.loss.count for micro in turn.micro_batches if micro.loss.count is not None]
+    def add(self, step: int, update: Update) -> None:
+        """Loss and terms, averaged over micro-batches and processes as gradients are; every process has to call it."""
+        names = ["loss", *update.micro_batches[0].loss.terms]
+        scalars = torch.stack([self._scalars(update, i) for i in range(len(update.micro_batches))])
+        counts = [micro.loss.count for micro in update.micro_batches if micro.loss.count is not None]
         if counts:
             items = torch.stack([count.detach().float() for count in counts])
             sums = (scalars * items[:, None]).sum(0) / self.distributed.sum(items.sum())
         else:
             sums = scalars.sum(0)
-            if turn.micro_batches[0].batch.weight is None:
-                sums = sums / (self.distributed.world * len(turn.micro_batches))
-        line: dict[str, Any] = {"step": step, "phase": turn.phase.name, "repeat": turn.phase.repeat}
-        if turn.skipped:
+            if update.micro_batches[0].batch.weight is None:
+                sums = sums / (self.distributed.world * len(update.micro_batches))
+        line: dict[str, Any] = {"step": step, "phase": update.phase.name, "repeat": update.phase.repeat}
+        if update.skipped:
             line["skipped"] = True
-        values = torch.cat([self.distributed.sum(sums), turn.norm.detach().float().reshape(1)])
-        self._kept.append((line | {"lr": turn.optimizer.lr_now}, names, values))
+        values = torch.cat([self.distributed.sum(sums), update.norm.detach().float().reshape(1)])
+        self._kept.append((line | {"lr": update.optimizer.lr_now}, names, values))
 
-    def _scalars(self, turn: Update, micro: int) -> Tensor:
-        loss = turn.micro_batches[micro].loss
+    def _scalars(self, update: Update, micro: int) -> Tensor:
+        loss = update.micro_batches[micro].loss
         values = (torch.as_tensor(value).detach().float().mean() for value in (loss.value, *loss.terms.values()))
         return torch.stack([value.to(self.distributed.device) for value in values])
 
@@ -96,5 +90,23 @@ class MetricBuffer:
 
 def by_name(lines: list[dict[str, Any]]) -> dict[str, float]:
     """{'critic/loss': ...}: the last value of every scalar of a step, for hooks, trackers and the bar."""
-    place = ("step", "phase", "repeat", "skipped")
-    return {f"{line['phase']}/{key}": value for line in lines for key, value in line.items() if key not in place}
+    labels = ("step", "phase", "repeat", "skipped")
+    return {f"{line['phase']}/{key}": value for line in lines for key, value in line.items() if key not in labels}
+
+
+class StepTimes:
+    """Seconds since a run began, those before it was resumed included, and seconds per step between lines."""
+
+    def __init__(self, before: float, step: int):
+        self.before, self.began = before, time.perf_counter()
+        self._last, self._last_step = self.began, step
+
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.began
+
+    def line(self, step: int) -> dict[str, float]:
+        """The line of timings.jsonl after `step` steps."""
+        now = time.perf_counter()
+        per_step = (now - self._last) / max(1, step - self._last_step)
+        self._last, self._last_step = now, step
+        return {"step": step, "seconds": round(self.seconds(), 4), "step_seconds": round(per_step, 6)}

@@ -84,7 +84,7 @@ class PhaseOptimizer:
             train.optimizer, groups, lr=self.lr, betas=option("betas"), weight_decay=option("weight_decay")
         )
         self.lr_now = self.lr
-        self.skips = 0  # turns in a row that could not be made
+        self.skips = 0  # updates in a row that could not be made
 
     def set_lr(self, index: int) -> None:
         lr = self.lr * lr_factor(self.schedule, index, self.steps, self.warmup)
@@ -101,7 +101,7 @@ class PhaseOptimizer:
         return [p.grad for p in self.own if p.grad is not None]
 
     def norm(self, distributed: Any) -> Tensor:
-        """Of the gradients that `gradients` told, over all processes, ()."""
+        """Of the gradients that `gradients` returned, over all processes, ()."""
         kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
         for parameter, own in zip(self.parameters, self.own, strict=True):
             if own.grad is not None:

@@ -25,28 +25,28 @@ class Progress:
             self._bar = Progress(
                 TextColumn("  {task.description}", table_column=Column(no_wrap=True, min_width=len(title) + 2)),
                 BarColumn(bar_width=24, table_column=Column(min_width=24)), counts, eta,
-                TextColumn("{task.fields[said]}", table_column=numbers), console=Console(stderr=True), expand=True,
+                TextColumn("{task.fields[shown]}", table_column=numbers), console=Console(stderr=True), expand=True,
             )  # fmt: skip
-            self._task = self._bar.add_task(title, total=steps, completed=step, said="")
+            self._task = self._bar.add_task(title, total=steps, completed=step, shown="")
             self._bar.start()
 
     def step(self, step: int) -> None:
         if self._bar is not None and time.monotonic() >= self._due:
             self._due = time.monotonic() + 0.1
-            self._bar.update(self._task, completed=step, said=self._said)
+            self._bar.update(self._task, completed=step, shown=self._shown)
 
     def values(self, values: Mapping[str, float]) -> None:
         """The latest numbers, beside the bar; each stays until there is a newer one."""
         self._numbers.update(values)
 
     @property
-    def _said(self) -> str:
+    def _shown(self) -> str:
         return "  ".join(f"{name} {value:.3g}" for name, value in self._numbers.items() if math.isfinite(value))
 
     def doing(self, what: str) -> None:
         """Something other than steps takes time now."""
         if self._bar is not None:
-            self._bar.update(self._task, said=f"{what} ...  {self._said}")
+            self._bar.update(self._task, shown=f"{what} ...  {self._shown}")
 
     def say(self, message: str) -> None:
         if self._bar is not None:
@@ -56,6 +56,6 @@ class Progress:
 
     def close(self, step: int) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, said=self._said)
+            self._bar.update(self._task, completed=step, shown=self._shown)
             self._bar.stop()
             self._bar = None

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from limbeck.files import write_whole
+from limbeck.plugins.registry import registry
+from limbeck.recipe.stored import FORMAT
 
 
 def now() -> str:
@@ -22,12 +25,8 @@ def versions() -> dict[str, str]:
     """Of Limbeck, its plugins, torch and what the numbers depend on."""
     found = {"python": platform.python_version()}
     names = ["limbeck", "torch", "accelerate", "numpy", "safetensors"]
-    try:
-        from limbeck.plugins.registry import registry
-
+    with suppress(Exception):  # a record must not end a run
         names += [row.distribution for row in registry.plugins() if row.status in ("ok", "duplicate")]
-    except Exception:  # a record must not end a run
-        pass
     for name in names:
         try:
             found[name] = version(name)
@@ -88,8 +87,8 @@ class RunRecord:
     def start(self, recipe: Any, world: int) -> None:
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
         self.content |= {
-            "name": recipe.name, "seed": recipe.train.seed, "command": command, "versions": versions(),
-            "hardware": hardware(), "processes": world, "python": sys.version.split()[0],
+            "format": FORMAT, "name": recipe.name, "seed": recipe.train.seed, "command": command,
+            "versions": versions(), "hardware": hardware(), "processes": world, "python": sys.version.split()[0],
         }  # fmt: skip
         self.content.setdefault("started", now())
         self.content.setdefault("history", [])
@@ -102,16 +101,4 @@ class RunRecord:
         self.write()
 
     def write(self) -> None:
-        aside = self.path.with_name("run.json.part")
-        aside.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, self.path)
-
-
-def differences(before: Any, after: Any, path: str = "") -> dict[str, list[Any]]:
-    """{'train.lr': [old, new]} of two recipes as plain data."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        found: dict[str, list[Any]] = {}
-        for key in dict.fromkeys((*before, *after)):
-            found |= differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
-        return found
-    return {} if before == after else {path: [before, after]}
+        write_whole(self.path, json.dumps(self.content, indent=2) + "\n")

@@ -36,11 +36,11 @@ def without_ties(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
         if tensor.is_meta or tensor.numel() == 0:
             kept[name] = tensor
             continue
-        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if place in seen:
-            aliases[name] = seen[place]
+        memory = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        if memory in seen:
+            aliases[name] = seen[memory]
         else:
-            seen[place] = name
+            seen[memory] = name
             kept[name] = tensor
     return kept, aliases
 

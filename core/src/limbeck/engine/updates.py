@@ -1,4 +1,4 @@
-"""One player's turn: its batches, loss, gradients, the guard, the optimizer's step, the average."""
+"""One update of one phase: its batches, loss, gradients, the guard, the optimizer's step, the average."""
 
 import math
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Source,
 from limbeck.networks.sharding import is_sharded, is_spread, reshard
 from limbeck.randomness import Rng
 
-MOST_SKIPS = 50  # turns of one optimizer skipped in a row before a run is given up
+MOST_SKIPS = 50  # updates of one phase skipped in a row before a run is given up
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """One micro-step: what was drawn, and the loss without its graph."""
+    """What was drawn, and the loss without its graph."""
 
     rng: Rng
     batch: Batch
@@ -32,7 +32,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Update:
-    """What came of a turn. `norm` is the gradient's before clipping; `failure` is there when it has to be reported."""
+    """What came of it. `norm` is the gradient's before clipping; `failure` is there when it has to be reported."""
 
     phase: Phase
     optimizer: PhaseOptimizer
@@ -43,7 +43,7 @@ class Update:
 
 
 class Updates:
-    """Makes the turns of a run. A step's index counts from 0."""
+    """Makes the updates of a run. A step's index counts from 0."""
 
     def __init__(
         self,
@@ -71,22 +71,23 @@ class Updates:
         self.focused: tuple[str, tuple[str, ...]] | None = None
 
     def begin(self, index: int) -> None:
-        """Tell those who follow a schedule which step begins."""
+        """Set the step of networks that follow a schedule."""
         for module in self.scheduled:
             module.at_step(index)
 
     def make(self, index: int, phase: Phase) -> Update:
-        turn = self._make(index, phase)
+        """Optimizer's step and all; networks that are spread are resharded afterwards."""
+        update = self._make(index, phase)
         for module in self.sharded:
             reshard(module)
-        return turn
+        return update
 
     def _make(self, index: int, phase: Phase) -> Update:
         optimizer = self.optimizers.get(phase.name) or self._new_optimizer(phase)
         if self.focused != (phase.name, phase.roles):
             self.focused = (phase.name, phase.roles)
             self.objective.focus(phase)
-        micro_batches = [self._micro(index, phase, micro) for micro in range(self.accumulate)]
+        micro_batches = [self._micro_batch(index, phase, number) for number in range(self.accumulate)]
         scaler = self.distributed.scaler
         if scaler is not None:
             scaler.unscale_(optimizer.optimizer)
@@ -110,15 +111,15 @@ class Updates:
             self.ema.update()
         return Update(phase, optimizer, micro_batches, norm)
 
-    def _micro(self, index: int, phase: Phase, micro: int) -> MicroBatch:
-        """Batch, loss and gradients of one micro-step; processes share gradients in the last one."""
+    def _micro_batch(self, index: int, phase: Phase, number: int) -> MicroBatch:
+        """Batch, loss and gradients of one micro-batch; processes share gradients in the last one."""
         distributed = self.distributed
-        rng = self._rng(index, phase, distributed.rank * self.accumulate + micro, self.parts)
+        rng = self._rng(index, phase, distributed.rank * self.accumulate + number, self.parts)
         rng.seed_globally()
         batch = self.source.batch(self.rows, rng)
         if distributed.device.type != "cpu":
             batch = batch.to(distributed.device)
-        silent = self.wrapped and micro < self.accumulate - 1
+        silent = self.wrapped and number < self.accumulate - 1
         with without_sync([self.wrapped[role] for role in phase.roles]) if silent else nullcontext():
             loss = self._loss(phase, batch, rng)
             if not loss.value.requires_grad:
@@ -164,7 +165,7 @@ class Updates:
     # --- the guard ---
 
     def _all_finite(self, micro_batches: list[MicroBatch], norm: Tensor) -> bool:
-        """One look at the device per turn. With loss scaling, a gradient that overflows is the scaler's business."""
+        """One look at the device per update. With loss scaling, a gradient that overflows is the scaler's business."""
         total = micro_batches[0].loss.value
         if len(micro_batches) > 1:
             total = torch.stack([micro.loss.value for micro in micro_batches]).sum()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError, RunExists
-from limbeck.evaluation.measure import write_json
+from limbeck.files import write_json
 from limbeck.interfaces import Predictor, Sampler, unwrap
 from limbeck.networks.guidance import Guided
 from limbeck.process.gaussian import GaussianProcess

@@ -19,9 +19,9 @@ from typing import Any
 
 import pluggy
 
-from limbeck.errors import RegistryError, did_you_mean
+from limbeck.errors import RegistryError, did_you_mean, first_line
 from limbeck.manifest import ABILITIES, KINDS, LIMBECK_API, Component, Needs
-from limbeck.plugins.hooks import HOOKS
+from limbeck.plugins.hookspecs import HOOKS
 
 GROUP = "limbeck.plugins"
 OLDEST_API = 1  # manifests from OLDEST_API to LIMBECK_API are understood
@@ -176,11 +176,9 @@ def check_api(api: Any, found: Found) -> None:
     upgrade = f"pip install -U {found.distribution}"
     if not isinstance(api, int):
         raise ManifestError("incompatible", f"manifest {found.module} states no LIMBECK_API number", upgrade)
-    if api < OLDEST_API:
-        raise ManifestError("incompatible", f"written for plugin API {api}; this Limbeck speaks {LIMBECK_API}", upgrade)
-    if api > LIMBECK_API:
-        reason = f"written for plugin API {api}; this Limbeck speaks {LIMBECK_API}"
-        raise ManifestError("incompatible", reason, "pip install -U limbeck")
+    if not OLDEST_API <= api <= LIMBECK_API:
+        reason = f"written for plugin API {api}; this Limbeck has API {LIMBECK_API}"
+        raise ManifestError("incompatible", reason, upgrade if api < OLDEST_API else "pip install -U limbeck")
 
 
 def unknown_hooks(manifest: Any) -> list[str]:
@@ -229,15 +227,6 @@ def component_problem(component: Any) -> str:
         if word not in ABILITIES:
             return f"{what}: no ability {word!r}. {did_you_mean(word, ABILITIES)}See limbeck.manifest.ABILITIES"
     return ""
-
-
-def first_line(error: BaseException) -> str:
-    """One line of an exception."""
-    text = str(error).strip().splitlines()
-    first = text[0] if text else ""
-    if isinstance(error, ImportError) and first:
-        return first
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def load_plugins(manager: pluggy.PluginManager, found: Sequence[Found]) -> list[PluginStatus]:

@@ -1,5 +1,7 @@
-"""Recipes: everything a run needs, as plain data that is checked before anything heavy loads."""
+"""Recipes: everything a run needs, read, merged, overridden and checked before torch is imported."""
 
-from limbeck.recipe.recipe import Recipe, check, load, variant
+from limbeck.recipe.checking import check
+from limbeck.recipe.loading import load, variant
+from limbeck.recipe.recipe import Recipe
 
 __all__ = ["Recipe", "check", "load", "variant"]

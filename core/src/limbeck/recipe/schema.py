@@ -1,7 +1,7 @@
-"""What a recipe may say: the typed form of its YAML. No torch."""
+"""What a recipe may hold: the typed form of its YAML. No torch."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
 
@@ -96,7 +96,7 @@ class SamplingBlock(Block):
 
 
 class PhaseOptions(Section):
-    """What one phase does differently from `train`. None: as `train` says."""
+    """What one phase does differently from `train`. None: as in `train`."""
 
     lr: Positive | None = None
     betas: tuple[Fraction, Fraction] | None = None
@@ -165,7 +165,7 @@ class Evaluate(Section):
     )
     teacher_fewest: Annotated[SamplingBlock | None, BeforeValidator(_block)] = Field(
         default=None,
-        description="the teacher at the fewest evaluations that keep its quality (see limbeck.evaluation.measure."
+        description="the teacher at the fewest evaluations that keep its quality (see limbeck.evaluation."
         "fewest_evaluations): a row of its own, and speed-ups are stated against it",
     )
 
@@ -206,12 +206,45 @@ class Schema(Section):
     )
 
 
-# key -> the kind of component that its `use` names, and the keys of the block that are not the component's options
-BLOCKS = {
-    "teacher": ("teacher", ("guidance",)),
-    "generator": ("generator", ("init", "lora")),
-    "objective": ("objective", ()),
-    "data": ("data", ()),
-    "source": ("source", ()),
-    "sampling": ("sampler", ("steps",)),
-}
+# --- where components are named --------------------------------------------------------------------------------------
+
+
+class Slot(NamedTuple):
+    """A place in a recipe that names components of one kind."""
+
+    path: tuple[str, ...]
+    kind: str
+    model: type[Block] = Block
+    many: bool = False  # a list of blocks
+
+    @property
+    def own_keys(self) -> tuple[str, ...]:
+        """Keys of the block that are not the component's options."""
+        return tuple(key for key in self.model.model_fields if key != "use")
+
+
+SLOTS = (
+    Slot(("teacher",), "teacher", TeacherBlock),
+    Slot(("generator",), "generator", GeneratorBlock),
+    Slot(("objective",), "objective"),
+    Slot(("data",), "data"),
+    Slot(("source",), "source"),
+    Slot(("sampling",), "sampler", SamplingBlock),
+    Slot(("evaluate", "teacher"), "sampler", SamplingBlock),
+    Slot(("evaluate", "teacher_fewest"), "sampler", SamplingBlock),
+    Slot(("evaluate", "metrics"), "metric", many=True),
+    Slot(("callbacks",), "callback", many=True),
+    Slot(("export",), "exporter", many=True),
+)
+
+
+def slot_at(path: Sequence[str | int]) -> Slot | None:
+    """The slot that holds what lies at `path`, if any does."""
+    return next((slot for slot in SLOTS if tuple(path[: len(slot.path)]) == slot.path), None)
+
+
+def value_at(data: Any, path: Sequence[str]) -> Any:
+    """What lies at `path` of nested mappings; None where there is nothing."""
+    for key in path:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data

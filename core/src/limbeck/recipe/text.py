@@ -23,6 +23,22 @@ class Origin(NamedTuple):
     source: str
     line: int | None = None
 
+    @property
+    def place(self) -> str:
+        """`my.yaml:12`, or the source alone."""
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+Origins = dict[YamlPath, Origin]
+
+
+def origin_of(origins: Origins, path: YamlPath) -> Origin:
+    """Of the value at `path`, or of the nearest thing above it."""
+    for end in range(len(path), -1, -1):
+        if path[:end] in origins:
+            return origins[path[:end]]
+    return Origin("recipe")
+
 
 class RecipeLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict = {}

@@ -11,7 +11,7 @@ CHECKS = (
     "recall did not collapse between evaluations",
     "critic keeps up with the student",
     "last evaluation near the best one",
-    "samples are not copies of training data (where a metric tells)",
+    "samples are not copies of training data (where a metric shows it)",
 )
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.report import HERE, environment
+from limbeck.files import write_whole
 from limbeck.report.curves import evaluation_series, spoken
+from limbeck.report.page import HERE, environment
 from limbeck.report.pictures import fragment, frames
 from limbeck.report.reading import Record, read
 from limbeck.report.story import number, primary_metric
@@ -55,11 +56,8 @@ def _memory(record: Record) -> int | None:
 
 def write(comparison: Any) -> Path:
     """OUT/report.html of a `limbeck.runs.comparison.Comparison`."""
-    target = comparison.report
-    aside = target.with_name("report.html.part")
-    aside.write_text(render(comparison), encoding="utf-8")
-    os.replace(aside, target)
-    return target
+    write_whole(comparison.report, render(comparison))
+    return comparison.report
 
 
 def render(comparison: Any) -> str:
@@ -95,11 +93,11 @@ def sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     objectives, ons = (len({r[key] for r in rows}) for key in ("objective", "on"))
     text = f"{_many(objectives, 'objective')} on {_many(ons, 'base')}: "
     counts = {s: sum(r["status"] == s for r in rows) for s in ("finished", "failed", "interrupted", "waiting")}
-    said = [_many(counts["finished"], "run") + " finished"]
-    said += [f"{counts[s]} {s}" for s in ("failed", "interrupted", "waiting") if counts[s]]
+    parts = [_many(counts["finished"], "run") + " finished"]
+    parts += [f"{counts[s]} {s}" for s in ("failed", "interrupted", "waiting") if counts[s]]
     impossible = sum(r["status"] == "impossible" for r in rows)
-    said += [f"{impossible} impossible"] if impossible else []
-    return text + ", ".join(said) + "."
+    parts += [f"{impossible} impossible"] if impossible else []
+    return text + ", ".join(parts) + "."
 
 
 def _many(count: int, word: str) -> str:

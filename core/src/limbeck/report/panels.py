@@ -37,7 +37,7 @@ def sections_of(run: Any, generator: str) -> list[Section]:
             if shown is not None:
                 found.append(Section(str(getattr(shown, "title", title)), Markup(shown.html())))
         except Exception as error:  # a report must be written whatever a panel does
-            said = str(error) if isinstance(error, LimbeckError) else f"{type(error).__name__}: {error}"
-            line = said.strip().partition("\n")[0]
+            reason = str(error) if isinstance(error, LimbeckError) else f"{type(error).__name__}: {error}"
+            line = reason.strip().partition("\n")[0]
             found.append(Section(title, problem=f"{entry.qualified} could not be shown: {line}"))
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-STILL = ("pixels", "renders", "vector", "")  # domains whose PNG says everything; others ask their view
+STILL = ("pixels", "renders", "vector", "")  # domains whose PNG shows everything; others have their view
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from limbeck.errors import LimbeckError
 
 @dataclass(frozen=True)
 class Record:
-    """What the files of a run say."""
+    """What the files of a run hold."""
 
     path: Path
     recipe_text: str = ""

@@ -1,4 +1,4 @@
-"""What the report says in words and in its table: the sentence at the top, the figures under it, the rows."""
+"""The words and the table of the report: the sentence at the top, the figures under it, the rows."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -228,8 +228,8 @@ def tiles(record: Record) -> list[Tile]:
                 Tile(f"milliseconds per {'view' if looked_at else 'sample'}", number(student["ms_per_sample"]), note)
             )
         if primary:
-            told = (("teacher", _value(rows, "teacher", primary)), ("real data", _value(rows, "floor", primary)))
-            notes = [f"{who}: {number(value)}" for who, value in told if value is not None]
+            others = (("teacher", _value(rows, "teacher", primary)), ("real data", _value(rows, "floor", primary)))
+            notes = [f"{who}: {number(value)}" for who, value in others if value is not None]
             arrow = {"lower": " ↓", "higher": " ↑"}.get(record.table.get("better", {}).get(primary, ""), "")
             found.append(Tile(spoken(primary) + arrow, number(student["metrics"].get(primary)), ", ".join(notes)))
     closed = gap_closed(record)
@@ -299,13 +299,13 @@ def _last_evaluation(record: Record) -> tuple[list[str], list[Row]]:
 
 
 def facts(record: Record) -> list[tuple[str, str]]:
-    """Versions, seed, hardware and whatever else run.json tells, flat and in its order."""
+    """Versions, seed, hardware and whatever else run.json holds, flat and in its order."""
     found: list[tuple[str, str]] = []
     seed = record.block("train").get("seed")
     if seed is not None and "seed" not in record.run:
         found.append(("seed", str(seed)))
     for key, value in record.run.items():
-        if key in ("history", "status", "command", "name", "step", "python", "domain"):
+        if key in ("history", "status", "command", "name", "step", "python", "domain", "format"):
             continue
         found.extend(_flat(spoken(str(key)), value))
     seconds = max((line.get("seconds") or 0 for line in record.timings), default=0)

@@ -1,12 +1,12 @@
 """The page of a tour: every modality with its teacher beside its student, what both cost, and what there is to take."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.report import HERE, compared, environment, panel_sections
+from limbeck.files import write_whole
 from limbeck.report.comparison import link
+from limbeck.report.page import HERE, compared, environment, panel_sections
 from limbeck.report.pictures import frames
 from limbeck.report.reading import Record, read
 from limbeck.report.story import duration, equal_start, sentence, status_line, tiles
@@ -14,11 +14,8 @@ from limbeck.report.story import duration, equal_start, sentence, status_line, t
 
 def write(tour: Any) -> Path:
     """OUT/index.html of a `limbeck.runs.tours.Tour`."""
-    target = tour.page
-    aside = target.with_name("index.html.part")
-    aside.write_text(render(tour), encoding="utf-8")
-    os.replace(aside, target)
-    return target
+    write_whole(tour.page, render(tour))
+    return tour.page
 
 
 def render(tour: Any) -> str:
@@ -66,7 +63,7 @@ def _stop(tour: Any, cell: Any) -> dict[str, Any]:
         return found
     record = read(cell.folder)
     kept = tour._sections.get(cell.folder)
-    shown = panel_sections(cell.folder, record) if kept is None else kept
+    shown = panel_sections(cell.run, record) if kept is None else kept
     if cell.status == "finished":
         tour._sections[cell.folder] = shown
     pictures, rest = side_by_side(record)

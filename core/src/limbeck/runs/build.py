@@ -7,9 +7,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from limbeck.engine import tensor_file
+from limbeck.engine.checkpoint import last_good
 from limbeck.errors import LimbeckError, MissingAbility, RecipeError
 from limbeck.interfaces import Data, Generator, Metric, Objective, Sampler, Source, Space, Teacher
 from limbeck.networks.guidance import Guided, unguided
+from limbeck.plugins.registry import create, registry
 from limbeck.randomness import Rng
 
 
@@ -49,8 +52,6 @@ def build(recipe: Any) -> Built:
             return None
         if block.object is not None:
             return block.object
-        from limbeck.plugins.registry import create
-
         Rng(seed, phase=f"build/{place}").seed_globally()
         return create(kind, block.use, **partners, **block.options)
 
@@ -96,8 +97,8 @@ def build(recipe: Any) -> Built:
 def _check_meaning(recipe: Any, data: Data | None, generator: Generator) -> None:
     """Refuse data whose numbers mean something else to the generator: token ids of another tokenizer."""
     codecs = [getattr(getattr(partner, "space", None), "codec", None) for partner in (data, generator)]
-    says, reads = (codec.fingerprint() if codec is not None else None for codec in codecs)
-    if says is not None and reads is not None and says != reads:
+    written, read = (codec.fingerprint() if codec is not None else None for codec in codecs)
+    if written is not None and read is not None and written != read:
         raise RecipeError(
             f"data '{recipe.data.use}' and generator '{recipe.generator.use}' use different tokenizers, so the ids of "
             "one mean other words to the other. Give the data the model's tokenizer (data.tokenizer: FOLDER), or take "
@@ -109,8 +110,6 @@ def _source(recipe: Any, objective: Objective, data: Any, teacher: Any, generato
     partners = {"data": data, "teacher": teacher, "generator": generator, "objective": objective}
     if recipe.source is not None:
         return make("source", recipe.source, "source", **partners)
-    from limbeck.plugins.registry import create
-
     Rng(recipe.train.seed, phase="build/source").seed_globally()
     return create("source", objective.default_source, **partners)
 
@@ -121,8 +120,6 @@ def _sampler(recipe: Any, sampling: Mapping[str, Any], seed: int) -> Sampler | N
     use = sampling.get("use")
     if use is None or isinstance(use, Sampler):
         return use
-    from limbeck.plugins.registry import create
-
     Rng(seed, phase="build/sampler").seed_globally()
     return create("sampler", use, **{key: value for key, value in sampling.items() if key not in ("use", "steps")})
 
@@ -167,8 +164,6 @@ def _all_default(block: Any) -> bool:
     """Whether the block asks for nothing but the name. A checked recipe has every default filled in."""
     if not block.options:
         return True
-    from limbeck.plugins.registry import registry
-
     try:
         model: Any = registry.options_model("generator", block.use)
         usual, given = model().model_dump(mode="json"), model.model_validate(block.options).model_dump(mode="json")
@@ -179,9 +174,6 @@ def _all_default(block: Any) -> bool:
 
 def weights_of(place: str) -> dict[str, Tensor]:
     """Generator weights from a run folder (its last good checkpoint, averaged when it has an average) or a file."""
-    from limbeck.engine import tensor_file
-    from limbeck.engine.checkpoint import last_good
-
     path = Path(place).expanduser()
     if path.suffix == ".safetensors" and path.is_file():
         return tensor_file.read(path)
@@ -207,11 +199,11 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: str) -
     missing, strangers = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
     shapes = [k for k in own if k in weights and own[k].shape != weights[k].shape]
     if missing or strangers or shapes:
-        said = [f"{len(missing)} missing, first '{missing[0]}'"] if missing else []
-        said += [f"{len(strangers)} unknown, first '{strangers[0]}'"] if strangers else []
-        said += [f"'{k}' has shape {tuple(weights[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
+        problems = [f"{len(missing)} missing, first '{missing[0]}'"] if missing else []
+        problems += [f"{len(strangers)} unknown, first '{strangers[0]}'"] if strangers else []
+        problems += [f"'{k}' has shape {tuple(weights[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
         raise RecipeError(
-            f"{where}: the weights do not fit {type(module).__name__} ({'; '.join(said)}). Give the generator the "
+            f"{where}: the weights do not fit {type(module).__name__} ({'; '.join(problems)}). Give the generator the "
             "options that the weights were trained with"
         )
     module.load_state_dict(dict(weights))

@@ -1,7 +1,7 @@
 """Runs that belong together, one cell each: what their folders hold already, and running those that are left.
 
 A finished run whose recipe has not changed is kept, one that was interrupted goes on, and one that fails costs its own
-cell. `limbeck.runs.comparison` and `limbeck.runs.tours` say which recipes the cells hold.
+cell. `limbeck.runs.comparison` and `limbeck.runs.tours` choose the recipes of the cells.
 """
 
 import gc
@@ -9,11 +9,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from limbeck import recipe as recipes
 from limbeck.errors import Interrupted, LimbeckError, RecipeError, RunExists
-from limbeck.recipe.recipe import Recipe
+from limbeck.recipe import Recipe, check
+from limbeck.recipe.stored import differences
+from limbeck.recipe.text import read
+from limbeck.report.comparison import row
+from limbeck.runs.folders import has_content, has_recipe, is_run
+
+if TYPE_CHECKING:
+    from limbeck.runs.run import Run
 
 
 @dataclass
@@ -31,6 +37,13 @@ class Cell:
     def __str__(self) -> str:
         return f"{self.objective} on {self.on}"
 
+    @property
+    def run(self) -> "Run":
+        """The run in its folder, where there is one."""
+        from limbeck.runs.run import Run
+
+        return Run(self.folder)
+
 
 @dataclass
 class Cells:
@@ -44,8 +57,6 @@ class Cells:
         return [cell for cell in self.cells if cell.status == "failed"]
 
     def rows(self) -> list[dict[str, Any]]:
-        from limbeck.report.comparison import row
-
         return [row(cell) for cell in self.cells]
 
 
@@ -55,28 +66,17 @@ class Cells:
 def look(cell: Cell) -> tuple[str, dict[str, list[Any]]]:
     """What a cell's folder holds: `new`, `finished`, `partial` (to be resumed), `changed` (of another recipe, with the
     differences) or `foreign` (no run)."""
-    import json
-
-    from limbeck.api import any_content, is_run
-    from limbeck.engine.run_record import differences
-    from limbeck.recipe import text as recipe_text
-
     assert cell.recipe is not None
-    if not cell.folder.exists() or (cell.folder.is_dir() and not any_content(cell.folder)):
+    if not cell.folder.exists() or (cell.folder.is_dir() and not has_content(cell.folder)):
         return "new", {}
     if not cell.folder.is_dir() or not is_run(cell.folder):
         return "foreign", {}
-    written = cell.folder / "recipe.yaml"
-    if not written.is_file():
+    if not has_recipe(cell.folder):
         return "partial", {}
-    changed = differences(recipe_text.read(written)[0], recipes.check(cell.recipe, resolve=True).to_dict())
+    changed = differences(read(cell.folder / "recipe.yaml")[0], check(cell.recipe, resolve=True).to_dict())
     if changed:
         return "changed", changed
-    try:
-        status = json.loads((cell.folder / "run.json").read_text(encoding="utf-8")).get("status")
-    except (OSError, ValueError, AttributeError):
-        status = None
-    return ("finished" if status == "finished" else "partial"), {}
+    return ("finished" if cell.run.status == "finished" else "partial"), {}
 
 
 def _refuse(cells: Sequence[Cell], states: Mapping[str, tuple[str, dict[str, list[Any]]]], overwrite: bool) -> None:
@@ -86,9 +86,10 @@ def _refuse(cells: Sequence[Cell], states: Mapping[str, tuple[str, dict[str, lis
         if state == "foreign":
             raise RunExists(f"{cell.folder} holds something that is not a run; nothing was touched. Use another --out.")
         if state == "changed" and not overwrite:
-            said = ", ".join(f"{path} {old} -> {new}" for path, (old, new) in list(changed.items())[:4])
+            changes = ", ".join(f"{path} {old} -> {new}" for path, (old, new) in list(changed.items())[:4])
+            changes += ", ..." if len(changed) > 4 else ""
             raise RunExists(
-                f"{cell.folder} holds a run of another recipe ({said}{', ...' if len(changed) > 4 else ''}). Make it "
+                f"{cell.folder} holds a run of another recipe ({changes}). Make it "
                 "again with --overwrite (from Python: overwrite=True; unchanged runs are kept), or use another --out."
             )
 
@@ -111,7 +112,7 @@ def run_all(
         write: called whenever a cell has come to an end, however it did: the table and the page as of then.
         overwrite: make runs again whose recipe has changed; the others are kept.
         progress: draw a bar per run; when None, if standard error is a terminal.
-        say: told one line per cell.
+        say: called with one line per cell.
         again: the command to go on with, for the message of an interruption.
 
     Raises:
@@ -123,21 +124,21 @@ def run_all(
             "several runs go one after another, in one process; start a single run on several with torchrun -m limbeck "
             "distill"
         )
-    tell = say or (lambda line: None)
+    say = say or (lambda line: None)
     runnable = [cell for cell in cells if cell.recipe is not None]
     for cell in cells:
         if cell.recipe is None:
-            tell(f"  {cell}: cannot run, {cell.reason}")
+            say(f"  {cell}: cannot run, {cell.reason}")
     states = {str(cell): look(cell) for cell in runnable}
     _refuse(runnable, states, overwrite)
     for number, cell in enumerate(runnable, 1):
         state = states[str(cell)][0]
         if state == "finished":
             cell.status = "finished"
-            tell(f"  {number}/{len(runnable)}  {cell}: finished before, kept")
+            say(f"  {number}/{len(runnable)}  {cell}: finished before, kept")
             continue
         try:
-            tell(f"  {number}/{len(runnable)}  {cell}{': going on' if state == 'partial' else ''}")
+            say(f"  {number}/{len(runnable)}  {cell}{': going on' if state == 'partial' else ''}")
             _run(cell, state, progress)
         except (Interrupted, KeyboardInterrupt) as error:
             cell.status = "interrupted"
@@ -152,7 +153,7 @@ def run_all(
                 raise
             known = isinstance(error, LimbeckError)
             cell.status, cell.reason = "failed", str(error) if known else f"{type(error).__name__}: {error}"
-            tell(f"  {cell} failed: {cell.reason}")
+            say(f"  {cell} failed: {cell.reason}")
         write()
     write()
 
@@ -161,16 +162,15 @@ def _run(cell: Cell, state: str, progress: bool | None) -> None:
     """One cell, with the number of threads as it was and the peak of memory measured anew."""
     import torch
 
-    from limbeck import api
     from limbeck.engine.run_record import reset_peak_memory
+    from limbeck.runs.training import start
 
     assert cell.recipe is not None
     threads = torch.get_num_threads()
     gc.collect()
     reset_peak_memory()
-    train = api.pretrain if cell.recipe.teacher is None else api.distill
     try:
-        train(cell.recipe, out=cell.folder, resume=state == "partial", overwrite=state == "changed", progress=progress)
+        start(cell.recipe, cell.folder, resume=state == "partial", overwrite=state == "changed", progress=progress)
         cell.status = "finished"
     finally:
         torch.set_num_threads(threads)

@@ -1,8 +1,8 @@
 """The same objectives on several modalities: `limbeck.compare(["dmd2", "consistency"], ["image/digits"])`.
 
 A plugin marks a recipe as the base of comparisons, in its manifest: `Component("recipe", ..., details={"compare":
-"digits"})` makes it `image/digits` here. The base says everything but the objective, and under `variants` what another
-objective wants to be different. Several recipes may carry one mark (a language model and a masked one): an objective
+"digits"})` makes it `image/digits` here. The base holds everything but the objective, and under `variants` what is
+different for another objective. Several recipes may carry one mark (a language model and a masked one): an objective
 runs on the first that it fits.
 
 Every cell is an ordinary run in OUT/<on>/<objective>/ (`limbeck.runs.cells`).
@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck import recipe as recipes
 from limbeck.catalogue import matrix
 from limbeck.errors import MissingAbility, RecipeError, UnknownComponent, did_you_mean
-from limbeck.recipe.recipe import Recipe
+from limbeck.files import write_json
+from limbeck.plugins.abilities import ROLES, missing
+from limbeck.plugins.registry import registry
+from limbeck.recipe import Recipe, check, load, variant
+from limbeck.report.comparison import write
 from limbeck.runs.cells import Cell, Cells, run_all
 
 DEFAULT_FOLDER = Path("runs/compare")
@@ -37,8 +40,6 @@ class Base:
 
 def bases() -> dict[str, list[Any]]:
     """plugin/mark -> registry entries of the recipes that carry it."""
-    from limbeck.plugins.registry import registry
-
     found: dict[str, list[Any]] = {}
     for entry in registry.components("recipe"):
         if MARK in entry.component.details:
@@ -54,16 +55,16 @@ def base(on: str | os.PathLike | Mapping[str, Any] | Recipe) -> Base:
         if len(fitting) > 1:
             raise RecipeError(f"{on!r} is the base of several plugins' comparisons. Write {' or '.join(fitting)}.")
         if fitting:
-            return Base(fitting[0], tuple(recipes.load(entry.qualified) for entry in known[fitting[0]]))
+            return Base(fitting[0], tuple(load(entry.qualified) for entry in known[fitting[0]]))
         try:
-            found = recipes.load(on)
+            found = load(on)
         except UnknownComponent as error:
             raise UnknownComponent(
                 f"nothing to compare on is named {on!r}. {did_you_mean(on, known)}Known: {', '.join(known) or 'none'}; "
                 "a registered recipe, a .yaml file or a run folder will do as well."
             ) from error
         return Base(found.name, (found,))
-    found = recipes.load(on)
+    found = load(on)
     return Base(found.name, (found,))
 
 
@@ -81,8 +82,6 @@ def plan(
         on: bases (see `base`); every marked one when None.
         overrides: `path=value`, for every cell, or `ON:path=value` for those of one base.
     """
-    from limbeck.plugins.registry import registry
-
     if on is None and not bases():
         raise RecipeError("no installed recipe is marked as the base of comparisons; name one with --on RECIPE")
     chosen = [base(name) for name in (bases() if on is None else on)]
@@ -124,27 +123,25 @@ def _split(overrides: Iterable[str], names: Sequence[str]) -> tuple[list[str], d
 
 def _cell(b: Base, name: str, entry: Any, overrides: Sequence[str], out: Path) -> Cell:
     """The objective on the first recipe of the base that it fits."""
-    from limbeck.plugins.registry import registry
-
     objective = entry.component.name if "/" not in name else name.replace("/", "-")
     least: tuple[int, str] | None = None
     modality = ""
     for recipe in b.recipes:
         title = f"{b.name.replace('/', '_')}_{objective}"
-        found = recipes.variant(recipe, name, overrides, title)
+        found = variant(recipe, name, overrides, title)
         partners = {}
-        for role in ("generator", "teacher", "data"):
+        for role in ROLES:
             block = getattr(found, role)
             partners[role] = registry.find(role, block.use) if block is not None and block.object is None else None
         modality = modality or (partners["generator"].component.modality if partners["generator"] else "any")
-        missing = registry.missing(entry, found.objective.options, *partners.values())
+        lacking = missing(registry, entry, found.objective.options, *partners.values())
         given = {role for role in partners if getattr(found, role) is not None and partners[role] is None}
-        missing = [(role, word) for role, word in missing if role not in given]  # objects are judged when built
-        if not missing:
-            checked = recipes.check(found)
+        lacking = [(role, word) for role, word in lacking if role not in given]  # objects are judged when built
+        if not lacking:
+            checked = check(found)
             return Cell(b.name, objective, out / b.name / objective, modality, checked)
-        if least is None or len(missing) < least[0]:
-            least = (len(missing), matrix.cell(missing))
+        if least is None or len(lacking) < least[0]:
+            least = (len(lacking), matrix.cell(lacking))
     assert least is not None
     return Cell(b.name, objective, out / b.name / objective, modality, None, "impossible", least[1])
 
@@ -165,9 +162,6 @@ class Comparison(Cells):
 
     def write(self) -> None:
         """comparison.json and report.html, from what is on disk now."""
-        from limbeck.evaluation.measure import write_json
-        from limbeck.report.comparison import write
-
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "comparison.json", self.to_dict())
         write(self)
@@ -197,7 +191,7 @@ def compare(
         out: folder of the comparison; runs/compare when None. The same call on the same folder goes on where it was.
         overwrite: make runs again whose recipe has changed; the others are kept.
         progress: draw a bar per run; when None, if standard error is a terminal.
-        say: told one line per cell.
+        say: called with one line per cell.
         again: the command to go on with, for the message of an interruption.
 
     Raises:

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.errors import CheckpointError, RecipeError
+from limbeck import evaluation, report
+from limbeck.engine.checkpoint import last_good
+from limbeck.errors import CheckpointError, LimbeckError, RecipeError
+from limbeck.plugins.registry import create, registry
+from limbeck.recipe import load
+from limbeck.runs.build import build, generator_file, load_weights
+from limbeck.sampling import prompts
+from limbeck.sampling.samples import balanced_conditions, generate
 
 
 class Metrics:
@@ -66,8 +73,6 @@ class Run:
 
     @cached_property
     def recipe(self) -> Any:
-        from limbeck.recipe.recipe import load
-
         return load(self.path / "recipe.yaml")
 
     @property
@@ -97,14 +102,10 @@ class Run:
 
     @cached_property
     def built(self) -> Any:
-        from limbeck.runs.build import build
-
         return build(self.recipe)
 
     def checkpoint(self) -> Any:
         """The newest checkpoint whose hashes are right."""
-        from limbeck.engine.checkpoint import last_good
-
         found, _ = last_good(self.path / "checkpoints")
         if found is None:
             raise CheckpointError(f"{self.path} has no checkpoint yet. Go on: limbeck distill --resume {self.path}")
@@ -112,8 +113,6 @@ class Run:
 
     def generator(self, *, ema: bool = True) -> Any:
         """The student with the weights of the last good checkpoint: averaged, or as trained with `ema=False`."""
-        from limbeck.runs.build import generator_file, load_weights
-
         checkpoint = self.checkpoint()
         stem = generator_file(checkpoint, ema)
         generator = self.built.generator
@@ -130,8 +129,6 @@ class Run:
             steps: steps of the sampler, instead of the recipe's.
             prompt: a text to continue, for models of tokens.
         """
-        from limbeck.sampling.samples import balanced_conditions, generate
-
         built, network = self.built, self.generator()
         sampler, usual = self._sampler(), steps or built.sampling_steps
         if prompt is not None:
@@ -149,8 +146,6 @@ class Run:
     ) -> Iterator[str]:
         """Pieces of a text as they are written: what follows the prompt, or a text that begins by itself. `number`
         tells apart the texts of one seed. For samplers that write from left to right (`streams`)."""
-        from limbeck.sampling.prompts import room, stream
-
         network, sampler = self.generator(), self._sampler()
         if not self.streams:
             raise RecipeError(f"the sampler {type(sampler).__name__} does not write from left to right: use sample()")
@@ -158,8 +153,8 @@ class Run:
         if prompt is not None:
             tokens, count = self._prompted(network, sampler, prompt, steps)
         else:
-            count = room(network, None, steps, self.built.sampling_steps, streams=True)
-        yield from stream(network, sampler, tokens, steps=count, seed=seed, number=number)
+            count = prompts.room(network, None, steps, self.built.sampling_steps, streams=True)
+        yield from prompts.stream(network, sampler, tokens, steps=count, seed=seed, number=number)
 
     @property
     def streams(self) -> bool:
@@ -173,18 +168,16 @@ class Run:
 
     def _prompted(self, network: Any, sampler: Any, prompt: str, steps: int | None) -> tuple[Tensor, int]:
         """The prompt's tokens (P,) and the steps that the sampler may take behind them."""
-        from limbeck.sampling.prompts import encode, room
-
         self.check_prompt()
-        tokens = encode(network.space, prompt)
-        return tokens, room(network, tokens, steps, self.built.sampling_steps, streams=hasattr(sampler, "stream"))
+        tokens = prompts.encode(network.space, prompt)
+        return tokens, prompts.room(
+            network, tokens, steps, self.built.sampling_steps, streams=hasattr(sampler, "stream")
+        )
 
     @property
     def writes(self) -> bool:
         """Whether the student's samples are texts."""
-        from limbeck.sampling.prompts import writes
-
-        return writes(self.built.space)
+        return prompts.writes(self.built.space)
 
     def check_prompt(self) -> None:
         """Raise when the student takes no prompt."""
@@ -200,27 +193,18 @@ class Run:
 
     def evaluate(self, *, samples: int | None = None, seed: int | None = None) -> list[dict[str, Any]]:
         """Measure the student beside its teacher; rows of the table, which also goes to evaluation.json."""
-        from limbeck.evaluation.measure import compare
-
-        return compare(self.built, self.generator(), samples=samples, seed=seed, folder=self.path)
+        return evaluation.compare(self.built, self.generator(), samples=samples, seed=seed, folder=self.path)
 
     def report(self) -> Path:
         """Write report.html; its path."""
-        from limbeck import report
-
         return report.write(self)
 
     def export(self, to: str, directory: str | os.PathLike, **options: Any) -> list[Path]:
         """Write the student as an ordinary artefact (limbeck list exporters); the files written. A name that several
         modalities have (`gif`) means the one of the generator's own."""
-        from limbeck.plugins.registry import create
-
         return create("exporter", self._own_exporter(to), run=self, directory=Path(directory), **options)
 
     def _own_exporter(self, name: str) -> str:
-        from limbeck.errors import LimbeckError
-        from limbeck.plugins.registry import registry
-
         named = [entry for entry in registry.components("exporter") if entry.component.name == name]
         if len(named) < 2:
             return name

@@ -1,7 +1,7 @@
 """One small distillation per modality, and one page that shows them all: `limbeck tour`.
 
 A plugin marks a recipe that shows what it can do in a few minutes on a CPU, with nothing to download:
-`Component("recipe", ..., details={"tour": "3"})`. The value says where on the page it stands: smaller numbers first.
+`Component("recipe", ..., details={"tour": "3"})`. The value is its place on the page: smaller numbers first.
 """
 
 import os
@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limbeck import recipe as recipes
 from limbeck.errors import RecipeError, did_you_mean
+from limbeck.files import write_json
+from limbeck.plugins.registry import registry
+from limbeck.recipe import check, load
+from limbeck.report.tour import write
 from limbeck.runs.cells import Cell, Cells, run_all
 
 DEFAULT_FOLDER = Path("runs/tour")
@@ -20,8 +23,6 @@ MARK = "tour"  # the key of a recipe's manifest details that puts it on the tour
 
 def stops() -> list[Any]:
     """Registry entries of the marked recipes, in the order of the page."""
-    from limbeck.plugins.registry import registry
-
     found = [entry for entry in registry.components("recipe") if MARK in entry.component.details]
     return sorted(found, key=lambda entry: (float(entry.component.details[MARK]), entry.qualified))
 
@@ -52,7 +53,7 @@ def plan(
     for entry in marked:
         if modalities is not None and entry.component.modality not in modalities:
             continue
-        recipe = recipes.check(recipes.load(entry.qualified, list(overrides)))
+        recipe = check(load(entry.qualified, list(overrides)))
         modality = entry.component.modality
         cells.append(Cell(recipe.name, recipe.objective.use, out / recipe.name, modality, recipe))
     return cells
@@ -73,9 +74,6 @@ class Tour(Cells):
 
     def write(self) -> None:
         """tour.json and index.html, from what is on disk now."""
-        from limbeck.evaluation.measure import write_json
-        from limbeck.report.tour import write
-
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "tour.json", self.to_dict())
         write(self)

@@ -8,7 +8,7 @@ import torch
 
 import limbeck
 from limbeck.errors import Interrupted
-from limbeck.recipe.recipe import load
+from limbeck.recipe import load
 from limbeck.runs.run import Run
 
 SMALL = {

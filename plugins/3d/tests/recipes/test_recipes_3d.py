@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import limbeck
-from limbeck.recipe.recipe import load, variant
+from limbeck.recipe import load, variant
 from limbeck.runs.build import build
 from limbeck_3d.networks.view_unet import views_generator, views_teacher
 

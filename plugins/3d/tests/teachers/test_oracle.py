@@ -192,9 +192,9 @@ def test_the_sample_for_the_critic_is_a_render_without_gradient():
 
 @pytest.mark.parametrize("name", ["sds", "csd", "vsd", "ism"])
 def test_the_recipe_has_settings_for_every_objective(name):
-    from limbeck import recipe as recipes
+    from limbeck.recipe import check, load, variant
 
-    recipe = recipes.check(recipes.variant(recipes.load("oracle_to_3d", ['prompt="a blue box"']), name))
+    recipe = check(variant(load("oracle_to_3d", ['prompt="a blue box"']), name))
     assert recipe.objective.use == name and recipe.data.options["prompt"] == "a blue box"
     assert recipe.generator.options["opacity"] >= 3
     if name == "ism":

@@ -9,7 +9,7 @@ import torch
 import limbeck
 from limbeck.errors import Interrupted
 from limbeck.process.gaussian import EDM, RectifiedFlow
-from limbeck.recipe.recipe import load
+from limbeck.recipe import load
 from limbeck.runs.build import build
 from limbeck_audio.networks.mel_unet import spoken_digits_teacher
 

@@ -7,9 +7,10 @@ import token_models as models
 import torch
 
 import limbeck
-from limbeck.evaluation.measure import compare, fewest_evaluations
+from limbeck.evaluation import compare, fewest_evaluations
 from limbeck.interfaces import Batch, Data, Metric
 from limbeck.process.categorical import MaskedProcess, UniformProcess
+from limbeck.recipe.schema import Evaluate
 from limbeck.sampling.samples import generate
 from limbeck_diffusion.samplers.categorical import Ancestral, Confidence
 
@@ -44,7 +45,7 @@ class JointError(Metric):
 def built(student_steps=1, **evaluate):
     teacher = models.two_tokens()
     return SimpleNamespace(
-        recipe={"evaluate": evaluate},
+        recipe=SimpleNamespace(evaluate=Evaluate(batch_size=500, **evaluate), sampling=None),
         teacher=teacher,
         generator=models.Table.of(teacher),
         data=Pairs(),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import limbeck
-from limbeck.recipe.recipe import load
+from limbeck.recipe import load
 from limbeck.runs.build import build
 from limbeck_image.features.train_convnet import augment, train
 from limbeck_image.networks.unet import digits_generator, digits_teacher

@@ -8,7 +8,7 @@ import transformers
 
 from limbeck import Rng
 from limbeck.errors import LimbeckError
-from limbeck.recipe.recipe import load
+from limbeck.recipe import load
 from limbeck.runs.build import build as build_recipe
 from limbeck_text.models.language_model import (
     LanguageModel,

@@ -8,7 +8,7 @@ import torch
 import limbeck
 from limbeck.interfaces import Space
 from limbeck.process.categorical import MaskedProcess
-from limbeck.recipe.recipe import load
+from limbeck.recipe import load
 from limbeck.runs.build import build
 from limbeck.testing.conformance import GeneratorConformance, TeacherConformance
 from limbeck_text.metrics.masked import NLLBound

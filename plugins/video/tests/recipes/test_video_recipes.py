@@ -12,7 +12,7 @@ import limbeck
 from limbeck.errors import Interrupted, RecipeError
 from limbeck.export import teacher_files
 from limbeck.plugins.registry import create
-from limbeck.recipe.recipe import load, variant
+from limbeck.recipe import load, variant
 from limbeck.runs.build import build
 from limbeck_video.data.moving_digits import MovingDigits
 from limbeck_video.networks.teachers import moving_digits_causal_teacher, moving_digits_generator, moving_digits_teacher

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.catalogue import matrix
-from limbeck.plugins.registry import Entry, registry
+from limbeck.plugins.abilities import needs_of
+from limbeck.plugins.index import Entry
+from limbeck.plugins.registry import registry
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def possible_cells(plugin: str | None = None) -> list[Cell]:
             if all(entry.component.example is not None for entry in entries):
                 if not matrix.lacking(registry, objective, chosen):
                     by_home.setdefault(chosen.generator.plugin, []).append(chosen)
-        reads_data = bool(registry.needs_of(objective).data)
+        reads_data = bool(needs_of(registry, objective).data)
         for choices in by_home.values():
             for chosen in _covering(choices, reads_data):
                 cells.append(Cell(objective, chosen.generator, chosen.teacher, chosen.data))

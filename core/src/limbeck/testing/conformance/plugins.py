@@ -68,7 +68,7 @@ def the_manifest_states_its_contract(case: Case) -> None:
     """LIMBECK_API is the number of the plugin contract it was written for, and components() lists components."""
     manifest = manifest_of(case)
     assert getattr(manifest, "LIMBECK_API", None) == LIMBECK_API, (
-        f"LIMBECK_API is {getattr(manifest, 'LIMBECK_API', 'missing')}; this Limbeck speaks {LIMBECK_API}"
+        f"LIMBECK_API is {getattr(manifest, 'LIMBECK_API', 'missing')}; this Limbeck has API {LIMBECK_API}"
     )
     brought = components_of(manifest)
     assert brought, "components() lists nothing"

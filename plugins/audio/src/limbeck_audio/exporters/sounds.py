@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import LimbeckError, NonFinite
-from limbeck.evaluation.measure import write_json
 from limbeck.export.exporters import prepare
+from limbeck.files import write_json
 from limbeck.interfaces import unwrap
 from limbeck.sampling.samples import are_labels, generate, grid_conditions
 from limbeck_audio.options.sounds import WavExportOptions
