@@ -1,10 +1,10 @@
 """limbeck <- limbeck_diffusion <- a modality plugin, and no other way. Read from the source: a lazy import counts."""
 
-import ast
 import tomllib
 from pathlib import Path
 
 import pytest
+from import_graph import imports
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
@@ -25,14 +25,8 @@ def package_folders() -> dict[str, Path]:
 
 
 def imported(path: Path) -> set[str]:
-    """Top-level packages that a file imports, wherever in the file."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add(node.module)
-    return {name.partition(".")[0] for name in names}
+    """Top-level packages that a file imports, wherever in the file; for type checkers too."""
+    return {name.partition(".")[0] for name in imports(path, typing=True)}
 
 
 def test_every_package_of_the_workspace_has_its_place_in_the_order():
