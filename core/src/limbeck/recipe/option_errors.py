@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -51,8 +51,14 @@ def _follow(loc: Sequence[Any], model: type[BaseModel], data: Any, absent: bool)
             annotations = _annotations_below(annotations, part)
         else:
             members = [m for a in annotations for m in _models(a)]
-            annotations = [m for m in members if m.__name__ == part] or annotations
+            annotations = [m for m in members if _is_called(m, part)] or annotations
     return tuple(path), annotations
+
+
+def _is_called(model: type[BaseModel], tag: Any) -> bool:
+    """Whether pydantic means this member of a union: by its class, or by the literal that tells members apart."""
+    literals = [field.annotation for field in model.model_fields.values() if get_origin(field.annotation) is Literal]
+    return tag == model.__name__ or any(tag in get_args(literal) for literal in literals)
 
 
 def _annotations_below(annotations: Sequence[Any], part: Any) -> list[Any]:
