@@ -72,7 +72,7 @@ ABILITIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """Abilities that an objective asks of its partners: checked before weights load."""
+    """Abilities that an objective needs of its partners: checked before weights load."""
 
     generator: Set[str] = frozenset()
     teacher: Set[str] = frozenset()
@@ -111,7 +111,7 @@ class Component:
         modality: image, video, audio, 3d, text, or any.
         can: abilities offered (generator, teacher, data). Of a sampler: what it walks, `gaussian` unless it declares
             otherwise (`categorical` tokens, `generates` behind a prompt, `renders` for cameras).
-        needs: abilities asked (objective). Those that depend on options come from the option model's `needs()`.
+        needs: abilities needed (objective). Those that depend on options come from the option model's `needs()`.
         reference: paper, or where it was first described.
         details: free facts shown by `limbeck show` (formula, cost, where it fails).
         extra: pip extra that brings its heavy dependency, for the error message.

@@ -5,16 +5,18 @@ import string
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 import limbeck
 from limbeck.errors import LimbeckError, MissingAbility, OptionError, RecipeError, UnknownComponent
 from limbeck.manifest import Component, Needs
 from limbeck.options import Options
 from limbeck.recipe import Recipe, load, text as recipe_text
+from limbeck.recipe.schema import SLOTS, Block, Schema, Section
 
 
 class LossOptions(Options):
@@ -397,3 +399,24 @@ def test_any_override_is_applied_or_a_limbeck_error(overrides):
 
 def test_recipes_are_reachable_from_the_package():
     assert limbeck.registry.find("objective", "toy_loss")
+
+
+def test_every_place_of_the_schema_that_names_a_component_has_a_slot():
+    """`SLOTS` is the one list of them; pydantic knows the same from the types."""
+    found = {}
+
+    def walk(model, path):
+        for name, field in model.model_fields.items():
+            for mentioned in mentions(field.annotation):
+                if issubclass(mentioned, Block):
+                    found[(*path, name)] = mentioned, "tuple" in str(field.annotation)
+                elif issubclass(mentioned, Section):
+                    walk(mentioned, (*path, name))
+
+    def mentions(annotation):
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return [annotation]
+        return [model for argument in get_args(annotation) for model in mentions(argument)]
+
+    walk(Schema, ())
+    assert found == {slot.path: (slot.model, slot.many) for slot in SLOTS}

@@ -20,8 +20,8 @@ ENVIRONMENT = """Environment: LIMBECK_PLUGINS (allow-list), LIMBECK_DISABLE (den
 problems raise), LIMBECK_DEBUG=1 (tracebacks), NO_COLOR."""
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         from limbeck import __version__
 
         print(f"limbeck {__version__}")

@@ -1,4 +1,4 @@
-"""The table of `limbeck plugins`. Imports neither typer nor pydantic: it is asked for often and answers at once."""
+"""The table of `limbeck plugins`. Imports neither typer nor pydantic: it is printed often, and has to be quick."""
 
 import sys
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tables: rich on a terminal, aligned plain text when piped, JSON when asked."""
+"""Tables: rich on a terminal, aligned plain text when piped, JSON with --json."""
 
 import json
 import math

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def completing() -> bool:
-    """Whether a shell asks for completions instead of running the command."""
+    """Whether a shell wants completions instead of running the command."""
     return "_LIMBECK_COMPLETE" in os.environ
 
 

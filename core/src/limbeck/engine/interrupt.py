@@ -1,4 +1,4 @@
-"""Ctrl-C once asks, twice insists."""
+"""Ctrl-C: once to stop after the step, twice to stop at once."""
 
 import signal
 import threading

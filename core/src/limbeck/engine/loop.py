@@ -96,7 +96,7 @@ class Training:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Logs, hooks, signals and the bar, around the steps and what follows them; the record tells how it ended."""
+        """Logs, hooks, signals and the bar, around the steps and what follows them; how it ended goes to the record."""
         state = self.restored.state if self.restored is not None else {}
         if not self.folder.open_logs(state, self.step, self.built.space.domain):
             self.say("  metrics.jsonl is shorter than when the checkpoint was saved: earlier lines are lost")

@@ -46,7 +46,7 @@ def hardware() -> dict[str, Any]:
 
 
 def peak_memory() -> dict[str, int]:
-    """Most memory held so far, MiB: of this process (where the system tells) and of its GPU."""
+    """Most memory held so far, MiB: of this process (where the system counts it) and of its GPU."""
     found: dict[str, int] = {}
     try:
         import resource

@@ -115,7 +115,7 @@ def _cut(sampler: Sampler, steps: int, evaluations: int, *, gaussian: bool = Tru
 
 
 def _floor(built: Any, real: Samples | None, settings: Settings) -> list[dict[str, Any]]:
-    """The row of real data; none where only metrics of models are asked for, which it has no model for."""
+    """The row of real data; none where all metrics judge models: it has none."""
     if real is None:
         return []
     metrics = measure(real_data.evenly(real, settings.samples), built.metrics, built.data)

@@ -1,7 +1,7 @@
 """Calling the hooks of plugins and callbacks (`limbeck.plugins.hookspecs` lists them).
 
 A plugin implements a hook in its manifest, decorated with `limbeck.hookimpl`; a callback component is an object with
-methods of these names (no decorator). Either takes only the arguments it wants, by name.
+methods of these names (no decorator). Either names the arguments that it takes.
 """
 
 import inspect
@@ -37,7 +37,7 @@ class Hooks:
         self._found: dict[str, list[tuple[str, Callable, frozenset[str] | None]]] = {}
 
     def implementations(self, hook: str) -> list[tuple[str, Callable, frozenset[str] | None]]:
-        """(who, function, names of the arguments it wants) of every implementation; looked up once."""
+        """(who, function, names of its arguments) of every implementation; looked up once."""
         if hook not in HOOKS:
             raise AttributeError(f"no hook {hook!r}; there are {', '.join(HOOKS)}")
         if hook not in self._found:

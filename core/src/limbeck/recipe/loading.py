@@ -91,7 +91,7 @@ def _draft(recipe: Any) -> tuple[Draft, str]:
 
 
 def _run_of(recipe: Any) -> Path | None:
-    """The folder of the run whose stored recipe is asked for, if it is one."""
+    """The folder of the run whose stored recipe this is, if it is one."""
     path = locate(recipe)[0] if isinstance(recipe, str | os.PathLike) else None
     return path.parent if path is not None and path.name == "recipe.yaml" else None
 

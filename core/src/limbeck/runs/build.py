@@ -161,7 +161,7 @@ def _copy(teacher: Teacher, mode: Literal["full", "lora"], **options: Any) -> Ge
 
 
 def _all_default(block: Any) -> bool:
-    """Whether the block asks for nothing but the name. A checked recipe has every default filled in."""
+    """Whether the block gives nothing but the name. A checked recipe has every default filled in."""
     if not block.options:
         return True
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Cell:
-    """One objective on one base. status: waiting, finished, interrupted, failed, or impossible (`reason` says why)."""
+    """One objective on one base. status: waiting, finished, interrupted, failed, or impossible (with a `reason`)."""
 
     on: str
     objective: str
@@ -80,7 +80,7 @@ def look(cell: Cell) -> tuple[str, dict[str, list[Any]]]:
 
 
 def _refuse(cells: Sequence[Cell], states: Mapping[str, tuple[str, dict[str, list[Any]]]], overwrite: bool) -> None:
-    """Runs of other recipes are deleted only when asked to; files that are no run, never."""
+    """Runs of other recipes are deleted only with `overwrite`; files that are no run, never."""
     for cell in cells:
         state, changed = states[str(cell)]
         if state == "foreign":

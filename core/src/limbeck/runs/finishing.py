@@ -1,4 +1,4 @@
-"""What follows the last step of a run: the final table, the exports that the recipe asks for, the report."""
+"""What follows the last step of a run: the final table, the exports of the recipe, the report."""
 
 import shutil
 from pathlib import Path

@@ -58,7 +58,7 @@ class Metrics:
 
 
 class Run:
-    """The folder that a run left, or is writing. Nothing is loaded before it is asked for."""
+    """The folder that a run left, or is writing. Nothing is loaded before it is needed."""
 
     def __init__(self, path: str | os.PathLike, *, recipe: Any = None, built: Any = None):
         """`recipe` or `built` stand in for what recipe.yaml cannot hold: components given as Python objects."""
@@ -145,7 +145,7 @@ class Run:
         self, prompt: str | None = None, *, seed: int = 0, steps: int | None = None, number: int = 0
     ) -> Iterator[str]:
         """Pieces of a text as they are written: what follows the prompt, or a text that begins by itself. `number`
-        tells apart the texts of one seed. For samplers that write from left to right (`streams`)."""
+        distinguishes the texts of one seed. For samplers that write from left to right (`streams`)."""
         network, sampler = self.generator(), self._sampler()
         if not self.streams:
             raise RecipeError(f"the sampler {type(sampler).__name__} does not write from left to right: use sample()")

@@ -142,14 +142,14 @@ def targets_can_be_imported(case: Case) -> None:
     """Every target names something that exists and can be called; every recipe is a file and passes its checks."""
     from importlib import resources
 
-    from limbeck import recipe as recipes
+    from limbeck.recipe import load
 
     for c in components_of(manifest_of(case)):
         if c.kind == "recipe":
             package, _, path = c.target.partition(":")
             file = resources.files(package).joinpath(path)
             assert file.is_file(), f"recipe {c.name!r}: {package} has no file {path}"
-            recipes.load(str(file))
+            load(str(file))
         else:
             assert callable(load(c.target)), f"{c.kind} {c.name!r}: {c.target} is not callable"
 
