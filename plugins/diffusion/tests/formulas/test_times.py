@@ -76,9 +76,7 @@ def test_parts_of_a_batch_hold_the_times_of_the_whole(law):
 
 
 def test_an_unknown_distribution_names_those_that_there_are():
-    with pytest.raises(
-        ValueError, match="unknown distribution of times 'beta'; allowed: uniform, logit"
-    ):
+    with pytest.raises(ValueError, match="unknown distribution of times 'beta'; allowed: uniform, logit"):
         draw_time(VP(), Rng(0), 1, "beta")
 
 

@@ -125,12 +125,17 @@ class MatchingOptions(Options):
 
     @model_validator(mode="after")
     def _one_critic(self) -> Self:
-        if self.field.subtract == "critic":
+        subtract = self.field.subtract
+        if subtract == "critic":
             return self
         if self.discriminator.weight:
             raise ValueError(
-                f"discriminator.weight needs the critic, whose features it reads; got field.subtract: "
-                f"{self.field.subtract}"
+                f"discriminator.weight needs the critic, whose features it reads; got field.subtract: {subtract}"
+            )
+        if self.critic != type(self).model_fields["critic"].default:
+            raise ValueError(
+                f"critic means nothing with field.subtract: {subtract}, which trains none. Leave the block out, or use "
+                "field.subtract: critic"
             )
         return self
 

@@ -327,6 +327,16 @@ def test_the_presets_are_options_of_the_general_form(setting):
         assert torch.equal(one, two) and one.abs().min() > 1e-4
 
 
+def test_options_of_a_critic_that_there_is_not_are_refused():
+    with pytest.raises(ValueError, match="critic means nothing with field.subtract: noise, which trains none"):
+        SDS(critic={"updates": 2})
+    with pytest.raises(ValueError, match="critic means nothing with field.subtract: null"):
+        DMD2(field={"subtract": "null"}, critic={"loss": "eps"})
+    with pytest.raises(ValueError, match=r"discriminator.weight needs the critic.*got field.subtract: null"):
+        CSD(discriminator={"weight": 0.1})
+    assert SDS(critic={"updates": 5}).options.critic == DMD2().options.critic  # as it is by default: a resolved recipe
+
+
 def test_weights_differ_by_their_ratio(setting):
     teacher, x, t, eps = setting
     a, s = coefficients(teacher.process, t)
