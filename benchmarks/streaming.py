@@ -27,10 +27,11 @@ from limbeck.randomness import Rng
 from limbeck.runs.run import Run
 from limbeck.sampling import samples
 from limbeck_video.data.moving_digits import SPACE, MovingDigits
-from limbeck_video.encoding import video as film
-from limbeck_video.metrics.drift import drift_curve, long_rollout
-from limbeck_video.metrics.trajectory import FrameFrechet
-from limbeck_video.networks.teachers import moving_digits_causal_teacher
+from limbeck_video.encoding import video
+from limbeck_video.metrics.drift import drift_curve
+from limbeck_video.metrics.frechet import FrameFrechet
+from limbeck_video.networks.moving_digits import moving_digits_causal_teacher
+from limbeck_video.samplers.rollouts import long_rollout
 
 FRAMES, LONG = SPACE.event[0], 5 * SPACE.event[0]
 TIMED = 5  # clips per timing, after one to warm up
@@ -84,10 +85,10 @@ def cache_sizes(model: Predictor, options: dict[str, Any], cond: Tensor) -> list
 
 
 def strips(rows: list[Tensor], zoom: int = 3, gap: int = 2) -> numpy.ndarray:
-    """Clips (F, 1, H, W) as film strips below each other, (height, width, 3) uint8."""
+    """Clips (F, 1, H, W) as strips of frames below each other, (height, width, 3) uint8."""
     lines = []
     for clip in rows:
-        frames = film.pictures(clip, zoom)
+        frames = video.pictures(clip, zoom)
         lines.append(
             numpy.concatenate([numpy.pad(f, ((gap, gap), (gap, gap), (0, 0)), constant_values=90) for f in frames], 1)
         )
@@ -105,7 +106,7 @@ def pictures(folder: Path, shown: dict[str, Tensor], long: Tensor, each: int = 3
     Image.fromarray(numpy.concatenate(blocks[:-1], 0)).save(folder / "moving_digits.png", optimize=True)
     beside = torch.nn.functional.pad(long[:6], (0, 1), value=0.0)  # a line between clips
     row = torch.cat(list(beside), dim=-1)  # (F, 1, H, 6 W + 6)
-    (folder / "moving_digits.gif").write_bytes(film.gif(film.pictures(row, 4)))
+    (folder / "moving_digits.gif").write_bytes(video.gif(video.pictures(row, 4)))
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------

@@ -1,26 +1,11 @@
-"""Digits in motion: the physics in closed form, what is conserved, what is held out."""
+"""Digits in motion: what is conserved, what is held out."""
 
 import pytest
 import torch
 
 from limbeck.randomness import Rng
-from limbeck_video.data import moving_digits as md
-from limbeck_video.data.moving_digits import MovingDigits, motion, place, reflect, scans, trajectory
-
-
-def test_a_body_is_reflected_at_both_walls():
-    # from 10 at 1.5 per frame: 10, 11.5, (13 ->) 11, 9.5, ...; from 1 at -1.25: 1, (-0.25 ->) 0.25, 1.5, ...
-    start = torch.tensor([[10.0, 1.0]], dtype=torch.float64)
-    velocity = torch.tensor([[1.5, -1.25]], dtype=torch.float64)
-    expected = torch.tensor([[10, 1], [11.5, 0.25], [11, 1.5], [9.5, 2.75]], dtype=torch.float64)
-    torch.testing.assert_close(trajectory(start, velocity, 4)[0], expected)
-    torch.testing.assert_close(trajectory(start, velocity, 2, first=2)[0], expected[2:])
-
-
-def test_reflection_has_the_period_of_two_lengths():
-    where = torch.linspace(-40, 40, 501, dtype=torch.float64)
-    torch.testing.assert_close(reflect(where + 2 * md.TRAVEL), reflect(where))
-    assert float(reflect(where).min()) >= 0 and float(reflect(where).max()) <= md.TRAVEL
+from limbeck_video.data.moving_digits import MovingDigits, motion, place, scans
+from limbeck_video.physics.bouncing import TRAVEL, held_out_band, held_out_cell
 
 
 def test_a_path_matches_small_steps_with_bounces():
@@ -30,14 +15,14 @@ def test_a_path_matches_small_steps_with_bounces():
     for frame in range(40):
         torch.testing.assert_close(found[:, :, frame], position)
         position = position + velocity
-        over, under = position > md.TRAVEL, position < 0
+        over, under = position > TRAVEL, position < 0
         velocity = torch.where(over | under, -velocity, velocity)
-        position = torch.where(over, 2 * md.TRAVEL - position, torch.where(under, -position, position))
+        position = torch.where(over, 2 * TRAVEL - position, torch.where(under, -position, position))
 
 
 def test_placing_conserves_ink_and_moves_its_centre_by_the_shift():
     ink = scans()["train"][0][:20].double()
-    shift = torch.rand(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * md.TRAVEL
+    shift = torch.rand(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * TRAVEL
     placed = place(ink, shift)
     torch.testing.assert_close(placed.sum((1, 2)), ink.sum((1, 2)))
 
@@ -49,7 +34,7 @@ def test_placing_conserves_ink_and_moves_its_centre_by_the_shift():
     torch.testing.assert_close(centre(placed), centre(ink) + shift)
 
 
-def test_a_clip_shows_its_scans_where_the_physics_says():
+def test_a_clip_shows_its_scans_where_the_physics_places_them():
     data = MovingDigits()
     rows = torch.arange(30)
     clips, moving = data.batch(rows).x0, data.motion(rows)
@@ -80,8 +65,8 @@ def test_scans_speeds_and_starts_of_the_splits_have_nothing_in_common():
         assert float(speed.min()) >= 0.6 and float(speed.max()) < 1.8
         band, cell = ((speed - 0.6) / 0.05 + 1e-9).floor().long(), moving.start.floor().long()
         held = name == "held_out"
-        assert bool((md.held_out_band(band) == held).all())
-        assert bool((md.held_out_cell(cell[..., 0], cell[..., 1]) == held).all())
+        assert bool((held_out_band(band) == held).all())
+        assert bool((held_out_cell(cell[..., 0], cell[..., 1]) == held).all())
     ratio = float(held_out.velocity.norm(dim=-1).mean() / train.velocity.norm(dim=-1).mean())
     assert ratio == pytest.approx(1, abs=0.05), "the same range of speeds"
 

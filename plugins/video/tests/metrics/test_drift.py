@@ -1,14 +1,12 @@
-"""Long rollouts: frozen and empty clips are told, the curve grows where frames get worse. Speeds are a clock's."""
+"""Long rollouts: frozen and empty clips are counted, the curve grows where frames get worse."""
 
 import pytest
 import torch
-from torch import nn
+from streaming import Model, Streams
 
-from limbeck.interfaces import Sampler, Space
 from limbeck_video.data.moving_digits import MovingDigits
-from limbeck_video.metrics import drift as module, speed
-from limbeck_video.metrics.drift import Drift, drift_curve, long_rollout, motion_energy
-from limbeck_video.metrics.speed import StreamingSpeed
+from limbeck_video.metrics import drift as module
+from limbeck_video.metrics.drift import Drift, drift_curve, motion_energy
 
 REAL = 24  # clips
 
@@ -60,40 +58,6 @@ def test_growth_is_that_of_the_worst_window_over_the_first():
     assert drift_curve(clips[:, 12:24], real(), 12).growth == 0
 
 
-# --- a sampler that streams ------------------------------------------------------------------------------------------
-
-
-class Model(nn.Module):
-    space = Space((12, 1, 20, 20), domain="clip")
-
-
-class Streams(Sampler):
-    """Real clips, three frames at a time, brighter and brighter; counts what it was asked for."""
-
-    def __init__(self, brighter=0.0, chunk=3):
-        self.brighter, self.chunk, self.made, self.closed = brighter, chunk, 0, 0
-
-    def stream(self, model, cond, *, steps, rng, frames=None, batch_size=None):
-        rows = batch_size if batch_size is not None else len(cond)
-        clips = MovingDigits("held_out", frames=90).batch(torch.arange(rows)).x0
-        try:
-            for start in range(0, 90, self.chunk):
-                self.made += 1
-                yield clips[:, start : start + self.chunk] + self.brighter * (start // 12)
-        finally:
-            self.closed += 1
-
-    def __call__(self, predictor, cond, *, steps, rng, batch_size=None, noise=None):
-        raise AssertionError("a streaming sampler is streamed")
-
-
-def test_a_rollout_stops_where_there_are_enough_frames_and_closes_the_stream():
-    sampler = Streams()
-    made = long_rollout(Model(), sampler, torch.zeros(4, 2).long(), frames=10, steps=4)
-    assert made.shape == (4, 10, 1, 20, 20) and sampler.made == 4 and sampler.closed == 1
-    torch.testing.assert_close(made, MovingDigits("held_out", frames=90).batch(torch.arange(4)).x0[:, :10])
-
-
 def test_the_metric_names_its_windows_and_skips_models_that_do_not_stream():
     metric = Drift(frames=36, window=12, clips=8)
     found = metric(Model(), None, MovingDigits(), sampler=Streams(brighter=0.2), steps=4)
@@ -103,55 +67,3 @@ def test_the_metric_names_its_windows_and_skips_models_that_do_not_stream():
     assert metric(Model(), None, MovingDigits(), sampler=None) == {}
     held = metric.real_curve(MovingDigits())
     assert held is not None and len(held.distance) == 3
-
-
-# --- speed -----------------------------------------------------------------------------------------------------------
-
-
-class Clock:
-    """Time passes only where it is told to."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def perf_counter(self):
-        return self.now
-
-
-class Slow(nn.Module):
-    def __init__(self, clock, decode):
-        super().__init__()
-
-        class Decoder(nn.Module):
-            def decode(self, value):
-                clock.now += decode * value.shape[1]
-                return value
-
-        self.space = Space((12, 1, 20, 20), domain="clip", codec=Decoder())
-
-
-def test_frames_per_second_and_the_first_frame_with_and_without_decoding(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(speed, "time", clock)
-
-    class Chunks(Streams):
-        def stream(self, *args, **kwargs):
-            for chunk in super().stream(*args, **kwargs):
-                clock.now += 0.25  # a chunk of three frames takes a quarter of a second
-                yield chunk
-
-    class Whole(Sampler):
-        def __call__(self, predictor, cond, *, steps, rng, batch_size=None, noise=None):
-            clock.now += 3.0
-            return type("S", (), {"value": torch.zeros(1, 12, 1, 20, 20)})()
-
-    model = Slow(clock, decode=0.05)
-    metric = StreamingSpeed(frames=24, repeats=2)
-    streamed = metric(model, None, MovingDigits(), sampler=Chunks(), steps=4)
-    assert streamed["frames_per_second_undecoded"] == pytest.approx(3 / 0.25)
-    assert streamed["first_frame_ms_undecoded"] == pytest.approx(250)
-    assert streamed["frames_per_second"] == pytest.approx(3 / 0.4)
-    assert streamed["first_frame_ms"] == pytest.approx(400)
-    whole = metric(model, None, MovingDigits(), sampler=Whole(), steps=4)
-    assert whole["frames_per_second_undecoded"] == pytest.approx(4.0)
-    assert whole["first_frame_ms"] == pytest.approx(3600), "a whole clip shows its first frame when it is done"

@@ -24,7 +24,7 @@ def pictures(clip: Tensor, zoom: int = 1) -> numpy.ndarray:
     """A clip (F, C, H, W) as RGB pictures (F, zoom H, zoom W, 3), enlarged by repeating pixels."""
     if clip.ndim != 4 or clip.shape[1] not in (1, 3):
         raise ValueError(
-            f"a film shows a clip (F, C, H, W) with C 1 or 3; got shape {tuple(clip.shape)}. "
+            f"a video shows a clip (F, C, H, W) with C 1 or 3; got shape {tuple(clip.shape)}. "
             "Give one clip in the domain people see: space.codec.decode(samples)[k]"
         )
     grey = (clip.detach().float().cpu().nan_to_num(-1.0).clamp(-1, 1) + 1) * 127.5
@@ -38,10 +38,10 @@ def zoom_to(size: int, height: int, width: int) -> int:
 
 
 def gif(frames: numpy.ndarray, fps: float = FPS) -> bytes:
-    """An endless GIF; grey films keep every level, coloured ones share the palette that suits all frames best. GIF
+    """An endless GIF; grey videos keep every level, coloured ones share the palette that suits all frames best. GIF
     counts hundredths of a second, so the rate is rounded to them."""
     if len(frames) == 0:
-        raise ValueError("a film needs a frame")
+        raise ValueError("a video needs a frame")
     images = [Image.fromarray(frame) for frame in frames]
     if (frames[..., :1] == frames).all():
         plain = [image.convert("L") for image in images]
@@ -74,7 +74,7 @@ def mp4(frames: numpy.ndarray, fps: float = FPS) -> bytes:
     import av
 
     if len(frames) == 0:
-        raise ValueError("a film needs a frame")
+        raise ValueError("a video needs a frame")
     _, height, width, _ = frames.shape
     frames = numpy.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     encoder = next((name for name in ("libx264", "libopenh264", "h264") if name in av.codecs_available), None)
@@ -99,7 +99,7 @@ WRITERS: dict[str, Callable[..., bytes]] = {".gif": gif, ".mp4": mp4}
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Written aside and renamed: whoever interrupts finds the old file or none."""
+    """Written aside and renamed: an interruption leaves the old file or none."""
     aside = path.with_name(path.name + ".part")
     try:
         aside.write_bytes(data)

@@ -1,6 +1,6 @@
-"""Clips of a student as films: MP4 that every player reads, and GIF.
+"""Clips of a student as video files: MP4 that every player reads, and GIF.
 
-An exporter is `exporter(run, directory, **options) -> list of files`. Films are made in memory and files written aside
+An exporter is `exporter(run, directory, **options) -> list of files`. Videos are made in memory and files written aside
 and renamed, so an interruption leaves whole files only.
 """
 
@@ -15,46 +15,48 @@ from torch import Tensor
 from limbeck.errors import LimbeckError, NonFinite
 from limbeck.export.exporters import prepare
 from limbeck.sampling.samples import balanced_conditions, evaluating
-from limbeck_video.encoding import video as film
-from limbeck_video.metrics.drift import long_rollout, streams
-from limbeck_video.options.clips import FilmOptions
+from limbeck_video.encoding import video
+from limbeck_video.options.exporters import VideoOptions
+from limbeck_video.samplers.rollouts import long_rollout, streams
 
 
 def export_mp4(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     """clip-01.mp4, ... (H.264), and clips.json: labels, frames, rate, how they were sampled."""
-    return _films(run, directory, ".mp4", film.mp4, FilmOptions(**options))
+    return _written(run, directory, ".mp4", video.mp4, VideoOptions(**options))
 
 
 def export_gif(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     """clip-01.gif, ..., endless, and clips.json."""
-    return _films(run, directory, ".gif", film.gif, FilmOptions(**options))
+    return _written(run, directory, ".gif", video.gif, VideoOptions(**options))
 
 
-def _films(run: Any, directory: Path | str, suffix: str, made: Callable[..., bytes], chosen: FilmOptions) -> list[Path]:
+def _written(
+    run: Any, directory: Path | str, suffix: str, made: Callable[..., bytes], chosen: VideoOptions
+) -> list[Path]:
     clips, cond = sampled(run, chosen)
     directory = prepare(directory, chosen.overwrite)
     digits = max(2, len(str(chosen.count)))
-    zoom = film.zoom_to(chosen.size, *clips.shape[-2:])
-    paths, told = [], []
+    zoom = video.zoom_to(chosen.size, *clips.shape[-2:])
+    paths, clips_json = [], []
     for k, clip in enumerate(clips):
-        path = film.write(directory / f"clip-{k + 1:0{digits}}{suffix}", made(film.pictures(clip, zoom), chosen.fps))
+        path = video.write(directory / f"clip-{k + 1:0{digits}}{suffix}", made(video.pictures(clip, zoom), chosen.fps))
         paths.append(path)
         label = cond[k].tolist() if isinstance(cond, Tensor) else cond[k] if cond is not None else None
-        told.append({"file": path.name, "condition": label})
+        clips_json.append({"file": path.name, "condition": label})
     facts = {
         "frames": clips.shape[1],
         "fps": chosen.fps,
         "pixels": list(clips.shape[-2:]),
         "enlarged": zoom,
         "seed": chosen.seed,
-        "clips": told,
+        "clips": clips_json,
     }
     text = json.dumps(facts, indent=2, default=str) + "\n"
-    return [*paths, film.write(directory / "clips.json", text.encode("utf-8"))]
+    return [*paths, video.write(directory / "clips.json", text.encode("utf-8"))]
 
 
-def sampled(run: Any, chosen: FilmOptions) -> tuple[Tensor, Any]:
-    """Clips (N, F, C, H, W) of the student to look at, and their conditions."""
+def sampled(run: Any, chosen: VideoOptions) -> tuple[Tensor, Any]:
+    """Decoded clips (N, F, C, H, W) of the student, and their conditions."""
     if chosen.frames is None or chosen.frames == run.built.generator.space.event[0]:
         found = run.sample(chosen.count, seed=chosen.seed)
         clips, cond = found.seen(), found.cond
@@ -63,7 +65,7 @@ def sampled(run: Any, chosen: FilmOptions) -> tuple[Tensor, Any]:
         if not streams(sampler):
             raise LimbeckError(
                 f"the student is sampled in whole clips of {run.built.generator.space.event[0]} frames, so "
-                f"{chosen.frames} cannot be had. Leave frames out, or train one that streams: sampling: "
+                f"{chosen.frames} are not possible. Leave frames out, or train one that streams: sampling: "
                 "{use: streaming}"
             )
         cond = balanced_conditions(run.built.data, chosen.count, chosen.seed)
@@ -75,7 +77,7 @@ def sampled(run: Any, chosen: FilmOptions) -> tuple[Tensor, Any]:
             clips = network.space.codec.decode(made)
     if clips.ndim != 5:
         raise LimbeckError(
-            f"films are made of clips (N, F, C, H, W), and this student makes {tuple(clips.shape)}. For an exporter "
+            f"videos are made of clips (N, F, C, H, W), and this student makes {tuple(clips.shape)}. For an exporter "
             "that fits: limbeck list exporters"
         )
     if not bool(torch.isfinite(clips).all()):

@@ -1,4 +1,4 @@
-"""What becomes of a streaming model in the long run: distance to real frames window by window, clips that freeze, clips
+"""How a streaming model drifts over a long rollout: distance to real frames window by window, clips that freeze, clips
 that empty.
 
 Letters: N clips, F frames, W windows.
@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from limbeck import conditions
-from limbeck.interfaces import Data, ModelMetric, Sampler, unwrap
-from limbeck.randomness import Rng
-from limbeck.sampling.samples import device_of
-from limbeck_video.features.readers import windows
-from limbeck_video.metrics.trajectory import distance, frame_features, ink, seen, some, thinned
-from limbeck_video.options.clips import RolloutOptions
+from limbeck.interfaces import Data, ModelMetric, Sampler
+from limbeck_video.features.clip_encoder import windows
+from limbeck_video.metrics.clips import decoded, evenly_spaced, thinned
+from limbeck_video.metrics.flicker import ink
+from limbeck_video.metrics.frechet import distance, frame_features
+from limbeck_video.options.measures import RolloutOptions
+from limbeck_video.samplers.rollouts import long_rollout, streams
 
 STILL, EMPTY = 0.1, 0.25  # of what real clips show in the median: less motion is frozen, less ink is empty
 
@@ -48,7 +48,7 @@ class Curve:
 
 def drift_curve(clips: Tensor, real: Tensor, window: int) -> Curve:
     """The curve of clips (N, F, C, H, W) against real clips (M, F', C, H, W); what is left after whole windows is
-    dropped. Real clips lend their frames, and their median motion and ink."""
+    dropped. Real clips give the frames to compare with, and the median motion and ink."""
     still = STILL * motion_energy(real).median()
     dark = EMPTY * ink(real).mean(dim=1).median()
     features = frame_features(thinned(real))
@@ -60,32 +60,7 @@ def drift_curve(clips: Tensor, real: Tensor, window: int) -> Curve:
     )
 
 
-# --- rollouts --------------------------------------------------------------------------------------------------------
-
-
-def streams(sampler: Any) -> bool:
-    """Does a sampler hand out frames as they come?"""
-    return hasattr(sampler, "stream")
-
-
-@torch.no_grad()
-def long_rollout(
-    model: Any, sampler: Any, cond: Any, *, frames: int, steps: int, seed: int = 0, rows: int | None = None
-) -> Tensor:
-    """Clips (N, F, *event of a frame) from a streaming sampler, on the CPU; stopped where there are enough frames."""
-    network = unwrap(model)
-    device = device_of(network)
-    rng, chunks, count = Rng(seed, phase="rollout", device=device), [], 0
-    stream = sampler.stream(network, conditions.to(cond, device), steps=steps, rng=rng, batch_size=rows)
-    try:
-        for chunk in stream:
-            chunks.append(chunk.cpu())
-            count += chunk.shape[1]
-            if count >= frames:
-                break
-    finally:
-        stream.close()
-    return torch.cat(chunks, dim=1)[:, :frames]
+# --- metric ----------------------------------------------------------------------------------------------------------
 
 
 class Drift(ModelMetric):
@@ -120,7 +95,7 @@ class Drift(ModelMetric):
         cond = part.batch(torch.arange(min(self.clips, len(part)))).cond
         rows = self.clips if cond is None else len(cond)
         made = long_rollout(model, sampler, cond, frames=self.frames, steps=steps, rows=rows)
-        return drift_curve(seen(made, reference), self._training(reference), self.window)
+        return drift_curve(decoded(made, reference), self._training(reference), self.window)
 
     def real_curve(self, reference: Data) -> Curve | None:
         """The curve of held-out clips that go on for as long; None where the data has no longer ones."""
@@ -129,14 +104,14 @@ class Drift(ModelMetric):
             return None
         part = longer(self.frames)
         clips = part.batch(torch.arange(min(self.clips, len(part)))).x0
-        return drift_curve(seen(clips, reference), self._training(reference), self.window)
+        return drift_curve(decoded(clips, reference), self._training(reference), self.window)
 
     def _training(self, reference: Data) -> Tensor:
-        return some(reference.split("train"), 500)
+        return evenly_spaced(reference.split("train"), 500)
 
 
 def window_name(index: int, length: int) -> str:
     return f"frames_{index * length + 1}_{(index + 1) * length}"
 
 
-__all__ = ["Curve", "Drift", "drift_curve", "long_rollout", "motion_energy", "streams", "window_name"]
+__all__ = ["Curve", "Drift", "drift_curve", "motion_energy", "window_name"]

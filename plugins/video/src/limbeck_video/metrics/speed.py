@@ -12,8 +12,8 @@ from limbeck import conditions
 from limbeck.interfaces import Data, ModelMetric, Sampler, unwrap
 from limbeck.randomness import Rng
 from limbeck.sampling.samples import device_of
-from limbeck_video.metrics.drift import streams
-from limbeck_video.options.clips import SpeedOptions
+from limbeck_video.options.measures import SpeedOptions
+from limbeck_video.samplers.rollouts import streams
 
 
 class StreamingSpeed(ModelMetric):
@@ -56,7 +56,7 @@ def timed(
     model: Any, sampler: Any, cond: Any, *, steps: int, frames: int, decoding: bool, seed: int = 0
 ) -> tuple[float, float]:
     """Frames per second over `frames` frames or one whole clip, and seconds to the first frame, of one row."""
-    network = unwrap(model)
+    network: Any = unwrap(model)
     device, codec = device_of(network), network.space.codec
     given = conditions.to(cond, device)
     rng = Rng(seed, phase="timing", device=device)

@@ -3,17 +3,17 @@ attends over the frames, then a two-layer network; each at its own noise level.
 
 Over time a frame sees all frames (`full`: a bidirectional teacher), those before it (`causal`) or those of its own and
 of earlier chunks (`block_causal`). The last two run chunk by chunk with an explicit cache (`limbeck.networks.cache`),
-and what they answer is what one call on the whole clip answers.
+and predict what one call on the whole clip predicts.
 
 Places in time enter as a learned bias of the attention by distance, clamped: nothing depends on the absolute frame, and
 frames further away than any in training (a sink under a long rollout) look as far away as the furthest.
 
-Letters: B batch, F frames, H W height and width, N places (patches) of a frame, D width, Q frames of a call, K frames
-attended to.
+Letters: B batch, F frames, H W height and width, N places (patches) of a frame, M tokens of the condition, D width, Q
+frames of a call, K frames attended to.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,114 +21,15 @@ from torch.nn import functional
 
 from limbeck.interfaces import Space
 from limbeck.networks.cache import Cache, held_positions
-from limbeck_diffusion.networks.attention import attend
 from limbeck_diffusion.networks.unet import TimeFeatures
-
-Attention = Literal["full", "causal", "block_causal"]
-
-
-# --- who sees whom ---------------------------------------------------------------------------------------------------
-
-
-def visible(queries: Tensor, keys: Tensor, chunk: int, window: int | None = None, sink: int = 0) -> Tensor:
-    """Which frames a frame sees, (Q, K) bool, of absolute places in time, queries (Q,) and keys (K,).
-
-    With chunks of c frames (1: causal), frame q belongs to chunk floor(q / c), which begins at s. It sees the keys up
-    to the end of its chunk; with a window only those from s - window on, and the first `sink` frames.
-    """
-    begin = (queries // chunk * chunk)[:, None]  # (Q, 1)
-    seen = keys < begin + chunk
-    if window is not None:
-        seen = seen & ((keys >= begin - window) | (keys < sink))
-    return seen
-
-
-def distance_bias(table: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
-    """(heads, Q, K) of a table (heads, 2 R + 1): column R + d for a key d frames later, d clamped to [-R, R]."""
-    reach = table.shape[1] // 2
-    distance = (keys[None, :] - queries[:, None]).clamp(-reach, reach)
-    return table[:, reach + distance]
-
-
-def first_preferences(heads: int, reach: int) -> Tensor:
-    """A start for that table: head h prefers a distance of 0, -1, 1, -2, 2, ... frames, so that heads differ."""
-    wanted = torch.tensor([((h + 1) // 2) * (-1 if h % 2 else 1) for h in range(heads)])
-    return -0.5 * (torch.arange(-reach, reach + 1)[None, :] - wanted[:, None]).abs().float()
-
-
-# --- layers ----------------------------------------------------------------------------------------------------------
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """x (B, F, N, D); shift and scale (B, F or 1, 1, D)."""
-    return torch.addcmul(shift, functional.layer_norm(x, x.shape[-1:]), 1 + scale)
-
-
-class SpaceAttention(nn.Module):
-    """Every place of a frame attends to all places of the frame and to the tokens of the condition.
-
-    x (B, F, N, D), tokens (B, M, D) -> (B, F, N, D)."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.told = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
-        frames = x.shape[1]
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)  # (B, F, heads, N, d)
-        told = self.told(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (2, B, heads, M, d)
-        told_k, told_v = told[:, :, None].expand(-1, -1, frames, -1, -1, -1)
-        mixed = attend(q, torch.cat([k, told_k], dim=-2), torch.cat([v, told_v], dim=-2))
-        return self.out(mixed.transpose(2, 3).flatten(3))
-
-
-class TimeAttention(nn.Module):
-    """Every place attends over frames: those of this call, after those that a cache holds.
-
-    x (B, Q, N, D); `held` keys and values (B, K - Q, N, D) or None; queries (Q,) and keys (K,) places in time; `seen`
-    (Q, K), None: all. Returns (B, Q, N, D) and the keys and values of this call."""
-
-    def __init__(self, width: int, heads: int, reach: int):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.distance = nn.Parameter(first_preferences(heads, reach))
-
-    def forward(
-        self, x: Tensor, held: tuple[Tensor, Tensor] | None, queries: Tensor, keys: Tensor, seen: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        q, new_k, new_v = self.qkv(x).chunk(3, dim=-1)  # (B, Q, N, D)
-        k, v = new_k, new_v
-        if held is not None:
-            k, v = torch.cat([held[0].to(k.dtype), k], dim=1), torch.cat([held[1].to(v.dtype), v], dim=1)
-        q, k, v = (y.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1, 4) for y in (q, k, v))  # (B, N, heads, F, d)
-        bias = distance_bias(self.distance, queries, keys)
-        if seen is not None:
-            bias = bias.masked_fill(~seen, float("-inf"))
-        mixed = attend(q, k, v, bias)  # (B, N, heads, Q, d)
-        return self.out(mixed.permute(0, 3, 1, 2, 4).flatten(3)), new_k, new_v
-
-
-class Block(nn.Module):
-    """Space, time, network; each on input normalised and modulated by the frame's noise level, each gated."""
-
-    def __init__(self, width: int, heads: int, reach: int):
-        super().__init__()
-        self.space = SpaceAttention(width, heads)
-        self.time = TimeAttention(width, heads, reach)
-        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.own = nn.Parameter(torch.zeros(9, width))  # what this block adds to the modulation that all share
+from limbeck_video.networks.attention import Attention, Block, modulate, visible
 
 
 class ClipTransformer(nn.Module):
     """Clips (B, F, C, H, W) at times (B,) or (B, F), for labels (B, M) -> (B, F, C, H, W).
 
     Patches overlap: they are read from and written to squares of patch + 2 (patch // 2) pixels, so that nothing is seen
-    of their borders. `features` may ask for the outputs of blocks, 0 to depth - 1 (negative from the end), as
+    of their borders. `features` may name outputs of blocks, 0 to depth - 1 (negative from the end), as
     (B, D, F, h, w).
 
     Args:
@@ -174,26 +75,27 @@ class ClipTransformer(nn.Module):
         self.grid = height // patch, side // patch
 
         overlap = patch // 2
-        fold = {"kernel_size": patch + 2 * overlap, "stride": patch, "padding": overlap}
-        self.fold = nn.Conv2d(channels, width, **fold)
-        self.unfold = nn.ConvTranspose2d(width, channels, **fold)
+        side_read = patch + 2 * overlap
+        self.fold = nn.Conv2d(channels, width, side_read, stride=patch, padding=overlap)
+        self.unfold = nn.ConvTranspose2d(width, channels, side_read, stride=patch, padding=overlap)
         self.place = nn.Parameter(0.02 * torch.randn(self.grid[0] * self.grid[1], width))
 
         self.time = TimeFeatures()
-        times = 2 * len(self.time.frequencies)
+        times = self.time(torch.zeros(1)).shape[-1]
         self.embed_time = nn.Sequential(nn.Linear(times, width), nn.SiLU(), nn.Linear(width, width))
         if two_times:  # starts without influence: the network of one time is a valid start for a flow map
-            self.embed_step = nn.Sequential(nn.Linear(times, width), nn.SiLU(), nn.Linear(width, width))
-            nn.init.zeros_(self.embed_step[2].weight)
-            nn.init.zeros_(self.embed_step[2].bias)
+            widen, last = nn.Linear(times, width), nn.Linear(width, width)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.embed_step = nn.Sequential(widen, nn.SiLU(), last)
         classes = labels[0] if labels is not None else 0
         self.table = nn.Embedding(classes + 1, width)
         self.modulation = nn.Linear(width, 9 * width)  # shared by all blocks (Chen et al. 2024, PixArt)
         self.blocks = nn.ModuleList(Block(width, heads, reach) for _ in range(depth))
         self.last = nn.Linear(width, 2 * width)
         for layer in (self.modulation, self.last, self.unfold):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     # --- cache ---
 
@@ -257,11 +159,9 @@ class ClipTransformer(nn.Module):
         shared = self.modulation(embedding).unflatten(-1, (9, -1))  # (B, F or 1, 9, D)
 
         hidden = self.fold(x.flatten(0, 1)).flatten(2).transpose(1, 2).unflatten(0, (rows, frames))  # (B, F, N, D)
-        hidden = hidden + self.place.to(
-            hidden.dtype
-        )  # under autocast the stream itself is narrow: half the memory moved
+        hidden = hidden + self.place.to(hidden.dtype)  # under autocast the stream is narrow: half the memory moved
         outputs = []
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(cast("Iterable[Block]", self.blocks)):
             a, b, c, d, e, f, g, h, i = (
                 (shared + block.own.to(shared.dtype)).unsqueeze(-2).unbind(2)
             )  # (B, F or 1, 1, D) each
@@ -286,8 +186,8 @@ class ClipTransformer(nn.Module):
     def _timeline(
         self, frames: int, cache: Any, device: torch.device, ahead: int = 0
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Places in time of this call's frames (Q,) and of all frames attended to (K,); who sees whom (Q, K), or None
-        where everybody sees everybody."""
+        """Places in time of this call's frames (Q,) and of all frames attended to (K,); the mask (Q, K) of which
+        frames see which, or None where all see all."""
         start = 0 if cache is None else cache.start
         queries = torch.arange(start, start + frames, device=device)
         held = () if cache is None else cache.positions
@@ -306,4 +206,4 @@ class ClipTransformer(nn.Module):
         return queries, keys, seen
 
 
-__all__ = ["ClipTransformer", "distance_bias", "first_preferences", "modulate", "visible"]
+__all__ = ["ClipTransformer"]

@@ -1,1 +1,1 @@
-"""Where things should be."""
+"""How bodies move: bouncing in closed form, and the paths behind positions that were measured."""

@@ -1,6 +1,6 @@
 """Do two things in a clip move as bouncing bodies do? The path that fits best, and how far the clip is from it.
 
-Where the digits are is read frame by frame by a network that sees one frame only (`readers.FrameReader`), so it cannot
+Where the digits are is detected frame by frame by a network that sees one frame only (`FrameDetector`), so it cannot
 fill in what the physics would have had them do. Then two paths of constant velocity between the walls are fitted to
 these places, robustly: which place belongs to which path, and which places are wrong, is part of the fit.
 
@@ -10,7 +10,7 @@ Letters: N clips, F frames, D = 2 digits, K candidate paths. Places are (y, x) i
 import torch
 from torch import Tensor
 
-from limbeck_video.data.moving_digits import TRAVEL
+from limbeck_video.physics.bouncing import direction, reflect
 
 FASTEST = 2.5  # pixels per frame and axis; real digits reach 1.8
 NEAR, CAP = 2.0, 4.0  # pixels: a place farther from a path than NEAR does not pull it; beyond CAP it costs no more
@@ -20,8 +20,7 @@ ROUNDS = 4
 
 def folded(unfolded: Tensor) -> tuple[Tensor, Tensor]:
     """Position of a body whose path without walls is `unfolded`, and the direction (+1, -1) in which it moves there."""
-    rest = unfolded.remainder(2 * TRAVEL)
-    return TRAVEL - (rest - TRAVEL).abs(), torch.where(rest < TRAVEL, 1.0, -1.0).to(unfolded.dtype)
+    return reflect(unfolded), direction(unfolded)
 
 
 def fit(places: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,9 @@ import torch
 from limbeck.errors import CheckpointError
 from limbeck.interfaces import unwrap
 from limbeck.pictures.views import COLOURS
-from limbeck_video.metrics.drift import Drift, long_rollout, streams
-from limbeck_video.metrics.trajectory import seen
+from limbeck_video.metrics.clips import decoded
+from limbeck_video.metrics.drift import Drift
+from limbeck_video.samplers.rollouts import long_rollout, streams
 from limbeck_video.views.clips import clip
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 560, 220, 46, 34
@@ -35,12 +36,12 @@ def drift(run: Any) -> Fragment | None:
     curves = {row["name"]: found for row in run.evaluation["rows"] if (found := curve_of(row["metrics"]))}
     if not curves:
         return None
-    told = [row for row in run.evaluation["rows"] if row["name"] in curves]
+    measured = [row for row in run.evaluation["rows"] if row["name"] in curves]
     real = _real(run)
     if real:
-        curves["real clips going on"] = real
+        curves["real clips, continued"] = real
     lines = []
-    for row in told:
+    for row in measured:
         numbers = row["metrics"]
         lines.append(
             f"<li>{html.escape(row['name'])}: the distance grows by {100 * numbers['drift']:.0f} % at the worst; "
@@ -74,10 +75,10 @@ def _clips(run: Any) -> str:
     cond = part.batch(torch.arange(min(SHOWN, len(part)))).cond
     rows = SHOWN if cond is None else len(cond)
     made = long_rollout(network, sampler, cond, frames=metric.frames, steps=run.built.sampling_steps, rows=rows)
-    shown = clip(seen(made, run.built.data), cond)
+    shown = clip(decoded(made, run.built.data), cond)
     return (
-        f'{shown.html()}<p class="caption">The student going on for {metric.frames} frames, made for the labels below '
-        "each clip.</p>"
+        f'{shown.html()}<p class="caption">The student over {metric.frames} frames, with the labels below each '
+        "clip.</p>"
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from limbeck.interfaces import Picture
 from limbeck.pictures.views import grid_columns
-from limbeck_video.encoding import video as film
+from limbeck_video.encoding import video
 
 GAP, CAPTION = 4, 12  # pixels between cells; height of a line of text
 CELL = 60  # pixels that the shorter side of a clip is enlarged to
@@ -21,7 +21,7 @@ STRIP_CLIPS, STRIP_FRAMES = 16, 12  # shown in a PNG
 
 
 class ClipGrid(Picture):
-    """Clips (N, F, C, H, W) in [-1, 1]. In a page they move; .gif and .mp4 move too, .png is a film strip."""
+    """Clips (N, F, C, H, W) in [-1, 1]. In a page they move; .gif and .mp4 move too, .png is a strip of frames."""
 
     still = False
 
@@ -35,19 +35,19 @@ class ClipGrid(Picture):
             raise ValueError(f"one caption per clip: got {len(captions)} captions for {len(clips)} clips")
         self.clips, self.captions = clips, list(captions) if captions is not None else None
         self.columns = columns or grid_columns(len(clips), cond)
-        self.zoom = film.zoom_to(CELL, *clips.shape[-2:])
+        self.zoom = video.zoom_to(CELL, *clips.shape[-2:])
 
     def frames(self) -> list[Image.Image]:
         """The whole grid at every moment, RGBA with a transparent ground."""
-        films = [film.pictures(clip, self.zoom) for clip in self.clips]
-        high, wide = films[0].shape[1:3] if films else (0, 0)
+        videos = [video.pictures(clip, self.zoom) for clip in self.clips]
+        high, wide = videos[0].shape[1:3] if videos else (0, 0)
         text = CAPTION if self.captions is not None else 0
-        rows = math.ceil(len(films) / self.columns)
+        rows = math.ceil(len(videos) / self.columns)
         size = (self.columns * (wide + GAP) + GAP, rows * (high + text + GAP) + GAP)
         ground = Image.new("RGBA", size, (0, 0, 0, 0))
         places = [
             (GAP + (k % self.columns) * (wide + GAP), GAP + (k // self.columns) * (high + text + GAP))
-            for k in range(len(films))
+            for k in range(len(videos))
         ]
         if self.captions is not None:
             draw, font = ImageDraw.Draw(ground), ImageFont.load_default(10)
@@ -56,7 +56,7 @@ class ClipGrid(Picture):
         moments = []
         for moment in range(self.clips.shape[1]):
             picture = ground.copy()
-            for place, made in zip(places, films, strict=True):
+            for place, made in zip(places, videos, strict=True):
                 picture.paste(Image.fromarray(made[moment]), place)
             moments.append(picture)
         return moments
@@ -66,13 +66,13 @@ class ClipGrid(Picture):
         count, length = len(self.clips), self.clips.shape[1]
         chosen = sorted({round(k * (length - 1) / max(1, STRIP_FRAMES - 1)) for k in range(STRIP_FRAMES)})
         zoom = max(1, self.zoom * 2 // 3)
-        films = [film.pictures(clip[chosen], zoom) for clip in self.clips[:STRIP_CLIPS]]
-        high, wide = films[0].shape[1:3] if count else (0, 0)
+        videos = [video.pictures(clip[chosen], zoom) for clip in self.clips[:STRIP_CLIPS]]
+        high, wide = videos[0].shape[1:3] if count else (0, 0)
         text = CAPTION if self.captions is not None else 0
-        size = (len(chosen) * (wide + GAP) + GAP, len(films) * (high + text + GAP) + GAP)
+        size = (len(chosen) * (wide + GAP) + GAP, len(videos) * (high + text + GAP) + GAP)
         canvas = Image.new("RGBA", size, (0, 0, 0, 0))
         draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(10)
-        for row, made in enumerate(films):
+        for row, made in enumerate(videos):
             y = GAP + row * (high + text + GAP)
             for column, picture in enumerate(made):
                 canvas.paste(Image.fromarray(picture), (GAP + column * (wide + GAP), y))
@@ -83,16 +83,16 @@ class ClipGrid(Picture):
     def save(self, path: Any) -> None:
         path = Path(path)
         suffix = path.suffix.lower()
-        if suffix in film.WRITERS:
-            film.write(path, film.WRITERS[suffix](self._opaque()))
+        if suffix in video.WRITERS:
+            video.write(path, video.WRITERS[suffix](self._opaque()))
         elif suffix == ".webp":
-            film.write(path, film.webp(self.frames()))
+            video.write(path, video.webp(self.frames()))
         elif suffix == ".png":
             buffer = io.BytesIO()
             self.strip().save(buffer, format="PNG", optimize=True)
-            film.write(path, buffer.getvalue())
+            video.write(path, buffer.getvalue())
         else:
-            raise ValueError(f"cannot save clips as '{suffix}'. Use .png (a film strip), .gif, .webp or .mp4")
+            raise ValueError(f"cannot save clips as '{suffix}'. Use .png (a strip of frames), .gif, .webp or .mp4")
 
     def _opaque(self) -> numpy.ndarray:
         """The moving grid on a grey ground, (F, H, W, 3) uint8."""
@@ -100,10 +100,10 @@ class ClipGrid(Picture):
 
     def html(self) -> str:
         """An image that moves by itself, for ever."""
-        if film.has_webp():
-            kind, data = "webp", film.webp(self.frames())
+        if video.has_webp():
+            kind, data = "webp", video.webp(self.frames())
         else:
-            kind, data = "gif", film.gif(self._opaque())
+            kind, data = "gif", video.gif(self._opaque())
         encoded = base64.b64encode(data).decode()
         count, length = self.clips.shape[:2]
         return (
