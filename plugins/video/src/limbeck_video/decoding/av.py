@@ -41,7 +41,7 @@ def resampling(times: list[float | None], fps: float | None) -> tuple[list[int],
     """Which frames to take, and at which rate they then come; None when they are taken as they are.
 
     times: of every frame, in seconds, rising; frames without times are assumed to come evenly. A frame lasts until the
-    next one; at every multiple of 1/fps (of the usual distance, where no rate is asked for but frames come unevenly)
+    next one; at every multiple of 1/fps (of the usual distance, where no rate is requested but frames come unevenly)
     the one that is on is taken.
     """
     if any(time is None for time in times) or len(times) < 3:

@@ -42,7 +42,7 @@ class ClipTransformer(nn.Module):
         window, sink: with `causal` and `block_causal`, see only so many frames before the own chunk, and the first
             ones, in calls on whole clips; with a cache the cache decides.
         labels: M labels of so many classes, (classes, M); label `classes` means "none". None: no condition.
-        reach: the furthest distance in frames that is told apart.
+        reach: the furthest distance in frames that has a bias of its own.
         two_times: accept a second time `s` (flow maps), the shape of the first.
     """
 

@@ -48,7 +48,7 @@ def moving_digits_generator(**options: Any) -> Denoiser:
 def moving_digits_teacher(**options: Any) -> Denoiser:
     """The bundled bidirectional teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
 
-    `teacher.provenance` says which recipe, data, licence, seed and metrics are behind it.
+    `teacher.provenance` holds its recipe, data, licence, seed and metrics.
     """
     return _bundled(BUNDLED, **options)
 
