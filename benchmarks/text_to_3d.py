@@ -21,9 +21,9 @@ from limbeck.networks.scenes import Cameras
 from limbeck.pictures.grids import image_grid
 from limbeck.recipe import load, variant
 from limbeck.runs.run import Run
-from limbeck_3d.data import solids
-from limbeck_3d.data.captions import encode
-from limbeck_3d.data.views import conditions_of
+from limbeck_3d.data.cameras import conditions_of
+from limbeck_3d.geometry import solids
+from limbeck_3d.prompts.captions import encode
 from limbeck_3d.rendering.rasterise import over, rasterise
 
 PROMPTS = (

@@ -3,7 +3,7 @@ import torch
 import trimesh
 
 from limbeck.networks.scenes import Cameras
-from limbeck_3d.data import solids
+from limbeck_3d.geometry import solids
 from limbeck_3d.rendering.rasterise import AMBIENT, LIGHT, Surface, over, rasterise, shading
 
 

@@ -1,7 +1,5 @@
 """Scenes: conditions, particles, schedules, regularisers, what bad parameters get."""
 
-import warnings
-
 import pytest
 import torch
 
@@ -9,8 +7,10 @@ import limbeck
 from limbeck.conditions import Conditions
 from limbeck.errors import LimbeckError, NonFinite
 from limbeck.plugins.registry import find
+from limbeck_3d.scenes.base import FieldScene
+from limbeck_3d.scenes.image import ImageScene
 from limbeck_3d.scenes.splats import Splats
-from limbeck_3d.scenes.voxels import FieldScene, ImageScene, Voxels, inverse_softplus
+from limbeck_3d.scenes.voxels import Voxels, inverse_softplus
 
 SMALL = {
     "image": (ImageScene, {"size": 8}),
@@ -94,7 +94,7 @@ def test_the_background_is_seen_where_nothing_is():
     out = scene(views(2))
     torch.testing.assert_close(out.image[:, :, 0, 0], views(2)["background"])
     plain = Conditions({k: v for k, v in views(2).items() if k != "background"})
-    torch.testing.assert_close(scene(plain).image[:, :, 0, 0], torch.ones(2, 3))  # white unless said otherwise
+    torch.testing.assert_close(scene(plain).image[:, :, 0, 0], torch.ones(2, 3))  # white by default
     with pytest.raises(LimbeckError, match=r"background.*\(2, 4\).*\(2, 3\)"):
         scene(views(2, background=torch.zeros(2, 4)))
 
@@ -111,7 +111,7 @@ def test_bounds_ball_shows_and_exports_the_ball_alone():
     torch.testing.assert_close(round_(cond).image[:, :, 0, 0], cond["background"])
 
 
-def test_the_start_is_a_grey_ball_of_the_density_asked_for():
+def test_the_start_is_a_grey_ball_of_the_density_of_the_options():
     scene = Voxels(grid=33, blob_density=7.0, blob_radius=0.4)
     field = scene.field()
     assert float(field.density[16, 16, 16]) == pytest.approx(7.0, rel=1e-4)
@@ -182,7 +182,7 @@ def test_conditions_without_cameras_are_refused_with_the_remedy(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("voxels", {"resolution": 64}, "between 2 and grid: 32"),
         ("voxels", {"opacity": -0.1}, "cannot be negative"),
@@ -190,47 +190,9 @@ def test_conditions_without_cameras_are_refused_with_the_remedy(name):
         ("image", {"chanels": 3}, "channels"),
     ],
 )
-def test_wrong_options_are_refused(name, options, said):
-    with pytest.raises(limbeck.errors.OptionError, match=said):
+def test_wrong_options_are_refused(name, options, message):
+    with pytest.raises(limbeck.errors.OptionError, match=message):
         limbeck.create("generator", f"3d/{name}", **options)
-
-
-def test_gsplat_says_in_one_line_why_it_cannot_render_here(monkeypatch):
-    from limbeck_3d.rendering import gsplat as gsplat_backend
-
-    if gsplat_backend.missing() is None:
-        pytest.skip("gsplat works here")
-    with pytest.raises(LimbeckError, match=r"backend gsplat: .*backend=torch") as caught:
-        limbeck.create("generator", "3d/splats", backend="gsplat")
-    assert "\n" not in str(caught.value)
-
-
-def test_collapse_is_said_once_in_time_or_ends_the_run():
-    from types import SimpleNamespace
-
-    scene = small("voxels", particles=2)
-    watch = limbeck.create("callback", "3d/collapse", every=10, after=20)
-    watch.run_started(built=SimpleNamespace(generator=scene))
-    with torch.no_grad():
-        scene.density[1] = -20.0  # nothing is left of the second
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        watch.step_ended(step=10)  # too early
-        watch.step_ended(step=25)  # not a step to look at
-    with pytest.warns(UserWarning, match="after 30 steps, particle 1: the field is empty: .*guidance") as caught:
-        watch.step_ended(step=30)
-        watch.step_ended(step=40)
-    assert len(caught) == 1
-    with torch.no_grad():
-        scene.density[0] = 20.0
-    with pytest.warns(UserWarning, match="after 50 steps, particle 0: the field is full: .*random backgrounds"):
-        watch.step_ended(step=50)
-    stern = limbeck.create("callback", "3d/collapse", stop=True)
-    stern.run_started(built=SimpleNamespace(generator=scene))
-    with pytest.raises(LimbeckError, match="after 100 steps, particle 0: the field is full"):
-        stern.step_ended(step=100)
-    stern.run_started(built=SimpleNamespace(generator=torch.nn.Linear(1, 1)))
-    stern.step_ended(step=100)  # nothing to look at
 
 
 @pytest.mark.parametrize("name", ["voxels", "splats"])

@@ -9,10 +9,11 @@ from limbeck.interfaces import Batch, Phase
 from limbeck.networks.guidance import Guided
 from limbeck.randomness import Rng
 from limbeck.testing import GaussianTeacher
-from limbeck_3d.data import captions, solids
-from limbeck_3d.data.views import conditions_of, orbit_cameras
-from limbeck_3d.metrics.scenes import SilhouetteIoU
-from limbeck_3d.options.models import CameraOptions
+from limbeck_3d.data.cameras import conditions_of, orbit_cameras
+from limbeck_3d.geometry.solids import build, surface
+from limbeck_3d.metrics.silhouette import SilhouetteIoU
+from limbeck_3d.options.cameras import CameraOptions
+from limbeck_3d.prompts import captions
 from limbeck_3d.rendering.rasterise import over, rasterise
 from limbeck_3d.teachers.oracle import OracleViews
 
@@ -31,7 +32,7 @@ def true_render(prompt, cond, row, size=16):
     from limbeck.networks.scenes import Cameras
 
     one = cond[row : row + 1]
-    seen = rasterise(solids.surface(solids.build(prompt), prompt), Cameras.of(one), size)
+    seen = rasterise(surface(build(prompt), prompt), Cameras.of(one), size)
     return over(seen.colour, seen.alpha, one["background"])
 
 
@@ -86,7 +87,7 @@ def test_its_copy_starts_as_itself_and_learns_another_law():
 
 
 def test_a_mesh_file_takes_the_place_of_the_prompts_mesh(tmp_path):
-    mesh = solids.build("a blue box")
+    mesh = build("a blue box")
     mesh.export(tmp_path / "box.ply")
     cond = views("a red torus")
     named, filed = OracleViews(size=16), OracleViews(size=16, mesh=str(tmp_path / "box.ply"))

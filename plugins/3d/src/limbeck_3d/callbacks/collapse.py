@@ -1,4 +1,4 @@
-"""The callback `3d/collapse`: says early that a field has become empty or full, instead of at the export."""
+"""The callback `3d/collapse`: warns early that a field has become empty or full, instead of at the export."""
 
 import warnings
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from limbeck.errors import RecipeError
 from limbeck.interfaces import unwrap
 from limbeck.networks.sharding import is_sharded
-from limbeck_3d.options.scenes import CollapseOptions
-from limbeck_3d.scenes.surface import SceneCollapsed, state_of
-from limbeck_3d.scenes.voxels import FieldScene
+from limbeck_3d.geometry.state import SceneCollapsed, state_of
+from limbeck_3d.options.callbacks import CollapseOptions
+from limbeck_3d.scenes.base import FieldScene
 
 
 class Collapse:
@@ -19,7 +19,7 @@ class Collapse:
     def __init__(self, **options: Any):
         self.options = CollapseOptions(**options)
         self.scene: FieldScene | None = None
-        self.said: set[str] = set()
+        self.warned: set[str] = set()
 
     def run_started(self, built: Any) -> None:
         scene = unwrap(built.generator)
@@ -38,12 +38,12 @@ class Collapse:
             if state.kind == "good":
                 continue
             which = f"particle {particle}: " if self.scene.particles > 1 else ""
-            said = f"after {step} steps, {which}{state}"
+            message = f"after {step} steps, {which}{state}"
             if self.options.stop:
-                raise SceneCollapsed(said)
-            if f"{particle} {state.kind}" not in self.said:
-                self.said.add(f"{particle} {state.kind}")
-                warnings.warn(said, stacklevel=2)
+                raise SceneCollapsed(message)
+            if f"{particle} {state.kind}" not in self.warned:
+                self.warned.add(f"{particle} {state.kind}")
+                warnings.warn(message, stacklevel=2)
 
 
 __all__ = ["Collapse"]

@@ -1,220 +1,135 @@
-"""Captioned meshes: "a red torus", "a green cone on a blue box", and the meshes that come with pyvista.
+"""Data `solids`: renders of captioned solids, alone and on pedestals, in front of random backgrounds.
 
-Everything stands upright (+y up), faces +z, is centred, and fits the sphere of radius 0.8 around the origin.
+A row's condition is `Conditions(text (B, L), azimuth, elevation, distance, fov (B,), background (B, 3) in [-1, 1])`;
+its x0 the render in front of that background, (B, 3, H, W) in [-1, 1]. Backgrounds have any colour, so that nothing can
+hide in front of one. Colours and backgrounds are put on when a row is requested; what is kept are the light on each
+part of a scene and its coverage, in 8 bits.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
-import numpy
 import torch
+from torch import Tensor
 
-from limbeck.errors import LimbeckError
-from limbeck_3d.data.captions import COLOURS, MESHES, SHAPES, words_of
-from limbeck_3d.rendering.rasterise import Surface
+from limbeck.interfaces import Batch, Data
+from limbeck.networks.scenes import Cameras
+from limbeck.randomness import Rng
+from limbeck_3d.data.cameras import conditions_of, random_cameras, rows_of
+from limbeck_3d.geometry.solids import build, surface
+from limbeck_3d.options.data import SolidsOptions
+from limbeck_3d.prompts.solids import BASES, TOPS, Solid
+from limbeck_3d.prompts.words import COLOURS, MESHES, SHAPES, WORDS
+from limbeck_3d.rendering.rasterise import over, rasterise
+from limbeck_3d.rendering.space import render_space
 
-RADIUS = 0.8
-BASES = ("box", "cylinder")  # what something can stand on
-TOPS = ("sphere", "box", "cylinder", "cone", "torus", "capsule", "cross", "pyramid")
-FRONTS = ("chair", "airplane", "ant")  # shapes whose back does not look like their front
+LICENCE = "renders made by limbeck-3d of its own solids (Apache-2.0)"
+MESHES_LICENCE = LICENCE + " and of pyvista's example meshes airplane, ant and nut (MIT)"
+COPIES = 16  # colourings and backgrounds of every render
+HELD_OUT = 8  # one prompt in so many is never trained on
+PALETTE = torch.tensor(list(COLOURS.values()))
 
 
 @dataclass(frozen=True)
-class Solid:
-    """One thing of a scene: a shape and its colour, and what it stands on."""
+class _Renders:
+    """What is kept of N renders: which scene, from where, light on both parts and coverage (N, 3, H, W) uint8."""
 
-    shape: str
-    colour: str
-    base: "Solid | None" = None
-
-    def caption(self) -> str:
-        article = "an" if self.colour[0] in "aeiou" else "a"
-        said = f"{article} {self.colour} {self.shape}"
-        return said if self.base is None else f"{said} on {self.base.caption()}"
+    scene: Tensor
+    cameras: Cameras
+    light: Tensor
 
 
-def parse(prompt: str) -> Solid | None:
-    """The scene of a prompt, or None when its words are known but do not make one ("red on box")."""
-    match words_of(prompt)[0]:
-        case [colour, shape] if colour in COLOURS and shape in (*SHAPES, *MESHES):
-            return Solid(shape, colour)
-        case [colour, shape, "on", below, base] if (
-            colour in COLOURS and shape in TOPS and below in COLOURS and base in BASES
-        ):
-            return Solid(shape, colour, Solid(base, below))
-    return None
+def is_held_out(shape: Tensor, colour: Tensor, below: Tensor) -> Tensor:
+    """One prompt in HELD_OUT: (3 shape + colour + colour of the base) mod 8 = 3. All (B,) int64; without a base `below`
+    is 0."""
+    return (3 * shape + colour + below) % HELD_OUT == 3
 
 
-# --- geometry --------------------------------------------------------------------------------------------------------
+class Solids(Data):
+    """Renders of every shape and of every pair of shapes, in random colours, in front of random backgrounds.
+
+    Rows of the split `held_out` are new views of prompts that no training row has.
+    """
+
+    Options = SolidsOptions
+
+    def __init__(self, **options: Any):
+        self.options = SolidsOptions(**options)
+        self.space = render_space(self.options.size)
+        self.licence = MESHES_LICENCE if self.options.meshes else LICENCE
+        self.scenes = scenes(self.options.meshes)
+        self.renders = _renders(self.options)
+        names = (*SHAPES, *MESHES)
+        self._shape = torch.tensor([names.index(shape) for shape, _ in self.scenes])
+        self._base = torch.tensor([-1 if base is None else names.index(base) for _, base in self.scenes])
+        copies = COPIES if self.options.split == "train" else 1
+        count = copies * len(self.renders.scene)
+        rng = Rng(0, phase=f"solids/{self.options.split}")
+        scene = self.renders.scene.repeat(copies)
+        below = torch.where(self._base[scene] < 0, 0, rng.integers("below", len(PALETTE), (count,)))
+        colour = rng.integers("colour", len(PALETTE), (count,))
+        out = is_held_out(self._shape[scene], colour, below)
+        if self.options.split == "train":
+            colour = torch.where(out, (colour + 1) % len(PALETTE), colour)
+        else:
+            colour = (3 - 3 * self._shape[scene] - below) % HELD_OUT
+        self.colours = torch.stack([colour, below], dim=1)  # (rows, 2)
+        self.backgrounds = 2 * rng.uniform("background", (count, 3)) - 1
+
+    def __len__(self) -> int:
+        return len(self.colours)
+
+    def batch(self, indices: Tensor) -> Batch:
+        rows = indices.cpu()
+        kept = rows % len(self.renders.scene)
+        light = self.renders.light[kept].float() / 255  # (B, 3, H, W)
+        paint = PALETTE[self.colours[rows]]  # (B, 2, 3)
+        colour = torch.einsum("bphw,bpc->bchw", light[:, :2], paint)
+        background = self.backgrounds[rows]
+        x0 = over(colour, light[:, 2:], background)
+        cameras = rows_of(self.renders.cameras, kept)
+        cond = conditions_of(self.tokens(rows), cameras, background, self.options.view_words)
+        return Batch(x0=x0, cond=cond).to(indices.device)
+
+    def tokens(self, rows: Tensor) -> Tensor:
+        """Captions without view words, (B, L)."""
+        scene = self.renders.scene[rows % len(self.renders.scene)]
+        first_colour = WORDS.index(next(iter(COLOURS)))
+        first_shape = WORDS.index(SHAPES[0])
+        paired = self._base[scene] >= 0
+        colour, below = (self.colours[rows] + first_colour).unbind(1)
+        nothing = torch.zeros_like(colour)
+        on = torch.where(paired, WORDS.index("on"), nothing)
+        below, base = torch.where(paired, below, nothing), torch.where(paired, self._base[scene] + first_shape, nothing)
+        return torch.stack([nothing, colour, self._shape[scene] + first_shape, on, below, base], dim=1)
+
+    def split(self, name: Literal["train", "held_out"]) -> "Solids":
+        return Solids(**{**self.options.model_dump(), "split": name})
 
 
-def checked(mesh: Any, name: str) -> Any:
-    """The mesh, or an error that names it when it has no faces or vertices that are not finite."""
-    if len(mesh.faces) == 0:
-        raise LimbeckError(f"the mesh '{name}' has no faces: nothing can be rendered. Give a surface, not points")
-    if not numpy.isfinite(mesh.vertices).all():
-        bad = int((~numpy.isfinite(mesh.vertices)).any(axis=1).sum())
-        raise LimbeckError(f"the mesh '{name}' has {bad} vertices that are not finite: repair or export it again")
-    return mesh
+def scenes(meshes: bool = False) -> list[tuple[str, str | None]]:
+    """(shape, shape of the base or None) of everything that is rendered."""
+    single: list[tuple[str, str | None]] = [(s, None) for s in (*SHAPES, *(MESHES if meshes else ()))]
+    return [*single, *((top, base) for base in BASES for top in TOPS)]
 
 
-def fit(mesh: Any, radius: float = RADIUS) -> Any:
-    """A copy with the middle of its bounding box at the origin and its farthest vertex at `radius`."""
-    mesh = mesh.copy()
-    mesh.vertices = mesh.vertices - mesh.bounds.mean(axis=0)
-    mesh.vertices = mesh.vertices * (radius / numpy.linalg.norm(mesh.vertices, axis=1).max())
-    return mesh
-
-
-def blocks(cells: Iterable[tuple[int, int, int]], size: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Any:
-    """The closed surface of unit cells (i, j, k), stretched by `size`: faces between two cells are left out."""
-    import trimesh
-
-    taken = set(cells)
-    sides = [(axis, end) for axis in range(3) for end in (0, 1)]
-    quads = []
-    for cell in sorted(taken):
-        for axis, end in sides:
-            neighbour = list(cell)
-            neighbour[axis] += 2 * end - 1
-            if tuple(neighbour) in taken:
-                continue
-            u, v = (axis + 1) % 3, (axis + 2) % 3
-            corner = numpy.array(cell, dtype=float)
-            corner[axis] += end
-            du, dv = numpy.eye(3)[u], numpy.eye(3)[v]
-            around = [corner, corner + du, corner + du + dv, corner + dv]
-            quads.append(around if end else around[::-1])
-    vertices = numpy.array(quads).reshape(-1, 3) * numpy.array(size)
-    first = 4 * numpy.arange(len(quads))[:, None]
-    faces = numpy.concatenate([first + numpy.array(corners) for corners in ([0, 1, 2], [0, 2, 3])])
-    return trimesh.Trimesh(vertices, faces, process=True)
-
-
-def _chair() -> Any:
-    legs = [(i, j, k) for i in (0, 3) for j in (0, 1, 2) for k in (0, 3)]
-    seat = [(i, 3, k) for i in range(4) for k in range(4)]
-    rest = [(i, j, 0) for i in range(4) for j in (4, 5, 6)]  # at the back: -z
-    return blocks([*legs, *seat, *rest], (1.0, 0.9, 1.0))
-
-
-def _cross() -> Any:
-    return blocks([(1, 0, 0), (0, 1, 0), (1, 1, 0), (2, 1, 0), (1, 2, 0)])
-
-
-@cache
-def shape_mesh(shape: str) -> Any:
-    """The fitted mesh of one shape, upright. Do not change it: it is kept."""
-    import trimesh
-    from trimesh import creation
-
-    def upright(mesh: Any) -> Any:  # trimesh's axis is +z
-        return mesh.apply_transform(trimesh.transformations.rotation_matrix(-numpy.pi / 2, [1, 0, 0]))
-
-    match shape:
-        case "sphere":
-            mesh = creation.icosphere(subdivisions=3)
-        case "box":
-            mesh = creation.box([1.0, 1.0, 1.0])
-        case "cylinder":
-            mesh = upright(creation.cylinder(radius=0.5, height=1.3, sections=40))
-        case "cone":
-            mesh = upright(creation.cone(radius=0.6, height=1.3, sections=40))
-        case "torus":
-            mesh = upright(creation.torus(0.62, 0.24, major_sections=40, minor_sections=20))
-        case "capsule":
-            mesh = upright(creation.capsule(height=1.0, radius=0.4, count=[24, 24]))
-        case "cross":
-            mesh = _cross()
-        case "pyramid":
-            mesh = upright(creation.cone(radius=0.85, height=1.1, sections=4))
-            mesh.apply_transform(trimesh.transformations.rotation_matrix(numpy.pi / 4, [0, 1, 0]))
-        case "chair":
-            mesh = _chair()
-        case _ if shape in MESHES:
-            mesh = _from_pyvista(shape)
-        case _:
-            raise LimbeckError(f"no shape '{shape}'; known: {', '.join((*SHAPES, *MESHES))}")
-    return fit(checked(mesh, shape))
-
-
-def _from_pyvista(name: str) -> Any:
-    try:
-        from pyvista import examples
-    except ImportError as error:
-        raise LimbeckError(
-            f"the mesh '{name}' comes with pyvista, which is not installed. pip install 'limbeck-3d[meshes]'"
-        ) from error
-    import trimesh
-
-    loaded = getattr(examples, f"load_{name}")().triangulate()
-    mesh = trimesh.Trimesh(numpy.asarray(loaded.points), loaded.faces.reshape(-1, 4)[:, 1:], process=True)
-    turn = trimesh.transformations.rotation_matrix
-    for angle, axis in POSES[name]:
-        mesh.apply_transform(turn(numpy.deg2rad(angle), axis))
-    return mesh
-
-
-# how each is turned to stand upright and look to the front
-POSES: dict[str, tuple[tuple[float, tuple[int, int, int]], ...]] = {
-    "airplane": ((-90, (1, 0, 0)),),
-    "ant": (),
-    "nut": (),
-}
-
-
-# --- scenes ----------------------------------------------------------------------------------------------------------
-
-
-def build(scene: str | Solid) -> Any:
-    """The coloured trimesh of a prompt or a scene. Raises for a prompt that describes none."""
-    solid = parse(scene) if isinstance(scene, str) else scene
-    if solid is None:
-        raise LimbeckError(
-            f"the prompt '{scene}' describes no mesh that could be built. It can be 'COLOUR SHAPE' or "
-            f"'COLOUR SHAPE on COLOUR BASE', with shapes {', '.join((*SHAPES, *MESHES))} and bases {', '.join(BASES)}"
-        )
-    import trimesh
-
-    pieces = []
-    if solid.base is not None:
-        base = _coloured(solid.base)
-        base.apply_scale([1.0, 0.6, 1.0])  # a pedestal
-        top = _coloured(solid)
-        top.apply_translation([0, base.bounds[1, 1] - top.bounds[0, 1], 0])
-        pieces = [top, base]
-    else:
-        pieces = [_coloured(solid)]
-    mesh = pieces[0] if len(pieces) == 1 else trimesh.util.concatenate(pieces)
-    part = numpy.concatenate([numpy.full(len(piece.faces), k) for k, piece in enumerate(pieces)])
-    mesh = fit(mesh)
-    mesh.metadata["part"] = part
-    mesh.metadata["caption"] = solid.caption()
-    return mesh
-
-
-def _coloured(solid: Solid) -> Any:
-    mesh = shape_mesh(solid.shape).copy()
-    rgb = [round(255 * value) for value in COLOURS[solid.colour]]
-    mesh.visual.face_colors = numpy.tile([*rgb, 255], (len(mesh.faces), 1)).astype(numpy.uint8)
-    return mesh
-
-
-def surface(mesh: Any, name: str = "mesh") -> Surface:
-    """A trimesh for the rasteriser; vertex or face colours are kept, grey where there are none."""
-    checked(mesh, name)
-    colours = numpy.asarray(mesh.visual.face_colors)[:, :3] / 255
-    part = mesh.metadata.get("part", numpy.zeros(len(mesh.faces)))
-    return Surface(
-        torch.as_tensor(numpy.array(mesh.vertices), dtype=torch.float32),
-        torch.as_tensor(numpy.array(mesh.faces), dtype=torch.int64),
-        torch.as_tensor(colours, dtype=torch.float32),
-        torch.as_tensor(numpy.array(part), dtype=torch.int64),
+@lru_cache(maxsize=8)
+def _renders(options: SolidsOptions) -> _Renders:
+    held_out = options.split == "held_out"
+    light, scene, cameras = [], [], []
+    for index, (shape, base) in enumerate(scenes(options.meshes)):
+        count = max(1, (options.views if base is None else options.views // 2) // (8 if held_out else 1))
+        where = random_cameras(Rng(0, phase=f"solids/{options.split}/{shape}/{base}"), count, options)
+        made = build(Solid(shape, "grey", None if base is None else Solid(base, "grey")))
+        seen = rasterise(surface(made, shape), where, options.size, parts=2)
+        light.append((255 * torch.cat([seen.shade, seen.alpha], dim=1)).round().to(torch.uint8))
+        scene.append(torch.full((count,), index))
+        cameras.append(where)
+    together = Cameras(
+        **{name: torch.cat([getattr(c, name) for c in cameras]) for name in ("azimuth", "elevation", "distance", "fov")}
     )
+    return _Renders(torch.cat(scene), together, torch.cat(light))
 
 
-__all__ = [
-    "BASES", "FRONTS", "RADIUS", "TOPS", "Solid", "blocks", "build", "checked", "fit", "parse", "shape_mesh", "surface",
-]  # fmt: skip
+__all__ = ["COPIES", "LICENCE", "Solids", "is_held_out", "scenes"]

@@ -5,17 +5,38 @@ opacity (a logit), scale_0..2 (logs), rot_0..3 (a quaternion, w first). The worl
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from limbeck.errors import LimbeckError
+from limbeck.export.exporters import prepare
+from limbeck_3d.exporters.scene import check_particle, scene_of
+from limbeck_3d.options.exporters import SplatExportOptions
 from limbeck_3d.rendering.splatting import SH0, Gaussians
+from limbeck_3d.scenes.splats import Splats
 
 PROPERTIES = (
     "x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2",
     "rot_0", "rot_1", "rot_2", "rot_3",
 )  # fmt: skip
+
+
+def export_splat(run: Any, directory: Path | str, **options: Any) -> list[Path]:
+    """splats.ply: the Gaussians, in the format of 3DGS."""
+    chosen = SplatExportOptions(**options)
+    scene = scene_of(run)
+    if not isinstance(scene, Splats):
+        raise LimbeckError(
+            f"the exporter 'splat' writes Gaussians, and the scene is {type(scene).__name__}. Export a mesh: --to glb; "
+            "or train generator: {use: 3d/splats}"
+        )
+    check_particle(scene, chosen.particle)
+    scene.check()
+    path = prepare(directory, chosen.overwrite) / "splats.ply"
+    path.write_bytes(encoded(scene.gaussians(chosen.particle)))
+    return [path]
 
 
 def encoded(gaussians: Gaussians) -> bytes:
@@ -58,4 +79,4 @@ def read(path: Path) -> Gaussians:
     )
 
 
-__all__ = ["PROPERTIES", "encoded", "read"]
+__all__ = ["PROPERTIES", "encoded", "export_splat", "read"]

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +11,34 @@ from PIL import Image
 from torch import Tensor
 
 from limbeck.conditions import Conditions
+from limbeck.errors import NonFinite
+from limbeck.export.exporters import prepare
 from limbeck.networks.scenes import Render, Scene
-from limbeck_3d.scenes.voxels import ImageScene
+from limbeck_3d.exporters.scene import check_particle, scene_of
+from limbeck_3d.options.exporters import TurntableOptions
+from limbeck_3d.scenes.image import ImageScene
 
 MILLISECONDS = 80  # per frame of a GIF
+
+
+def export_gif(run: Any, directory: Path | str, **options: Any) -> list[Path]:
+    """turntable.gif: the scene seen from all around."""
+    chosen = TurntableOptions(**options)
+    scene = scene_of(run)
+    check_particle(scene, chosen.particle)
+    path = prepare(directory, chosen.overwrite) / "turntable.gif"
+    path.write_bytes(turntable_gif(scene, chosen))
+    return [path]
+
+
+def turntable_gif(scene: Scene, options: TurntableOptions | None = None) -> bytes:
+    """A GIF of a scene that turns once."""
+    o = options or TurntableOptions()
+    cond = views(1 if isinstance(scene, ImageScene) else o.views, elevation=o.elevation, distance=o.distance, fov=o.fov)
+    seen = render(scene, cond, size=min(o.render_size, o.size), background=(o.background,) * 3, particle=o.particle)
+    if not bool(torch.isfinite(seen.image).all()):
+        raise NonFinite("the scene renders values that are not finite. Export an earlier checkpoint")
+    return gif(frames(seen.image, o.size))
 
 
 def views(
@@ -93,4 +118,4 @@ def gif(pictures: Sequence[Image.Image]) -> bytes:
     return buffer.getvalue()
 
 
-__all__ = ["frames", "gif", "render", "rendering_at", "views"]
+__all__ = ["export_gif", "frames", "gif", "render", "rendering_at", "turntable_gif", "views"]

@@ -1,10 +1,14 @@
 """A page to turn a mesh in: trimesh's viewer (three.js inside, MIT) with our camera, light and title. No network."""
 
 import html
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from limbeck_3d.exporters.gltf import matte
+from limbeck_3d.exporters.mesh import mesh_file
+from limbeck_3d.exporters.scene import name_of
 
 DISTANCE, ELEVATION, AZIMUTH, FOV = 3.1, 20.0, 25.0, 40.0
 # The viewer's lamp of strength 1.75 stands where the camera does; ours lights the sides. Together they give 1 at most.
@@ -15,6 +19,12 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src data: blob:; "
     "img-src data: blob:"
 )
+
+
+def export_viewer(run: Any, directory: Path | str, **options: Any) -> list[Path]:
+    """viewer.html: the mesh in a page that turns it, three.js inside, no network; and mesh.json."""
+    name = name_of(run)
+    return mesh_file(run, directory, "viewer.html", lambda mesh: page(mesh, name).encode("utf-8"), options)
 
 
 def page(mesh: Any, title: str) -> str:
@@ -51,27 +61,6 @@ class _Shown:
         return self.scene.export(file_type=file_type, include_normals=True, tree_postprocessor=matte(DIM))
 
 
-def matte(brightness: float = 1.0) -> Callable[[dict], None]:
-    """Gives the meshes of a glTF tree a material: plain paint in the vertices' colours. Without one they are metal,
-    glTF's default, and nearly black where there is nothing to be mirrored."""
-    paint = {
-        "name": "paint",
-        "pbrMetallicRoughness": {
-            "baseColorFactor": [brightness, brightness, brightness, 1.0],
-            "metallicFactor": 0.0,
-            "roughnessFactor": 1.0,
-        },
-    }
-
-    def change(tree: dict) -> None:
-        tree["materials"] = [paint]
-        for mesh in tree["meshes"]:
-            for primitive in mesh["primitives"]:
-                primitive["material"] = 0
-
-    return change
-
-
 def _look_at_the_middle() -> Any:
     """Pose of the camera, (4, 4): axes right, up, backwards and position, as `limbeck.networks.scenes.Cameras` has
     them."""
@@ -83,4 +72,4 @@ def _look_at_the_middle() -> Any:
     return pose
 
 
-__all__ = ["frame", "matte", "page"]
+__all__ = ["export_viewer", "frame", "page"]

@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from limbeck.export import teacher_files
 from limbeck.randomness import Rng
-from limbeck_3d.data.views import Solids
+from limbeck_3d.data.solids import Solids
 from limbeck_3d.features.view_encoder import HEADS, ViewClassifier, targets
 
 
-def soften(images: Tensor, rng: Rng) -> Tensor:
+def degrade(images: Tensor, rng: Rng) -> Tensor:
     """Half of the images blurred by one of two strengths, all with a little noise, shifted by up to a pixel."""
     rows = len(images)
     strength = rng.integers("blur", 4, (rows,))[:, None, None, None]
@@ -39,21 +39,23 @@ def train(seed: int = 0, steps: int = 4000, batch_size: int = 128, lr: float = 2
     for step in range(steps):
         rng = Rng(seed, step, "view_classifier")
         batch = data.batch(rng.integers("rows", len(data), (batch_size,)))
-        wanted = targets(batch.cond["text"])
-        said = network(soften(batch.x0, rng))
-        loss = sum(functional.cross_entropy(said[name], wanted[name], ignore_index=-1) for name in HEADS)
+        target = targets(batch.cond["text"])
+        assert batch.x0 is not None
+        logits = network(degrade(batch.x0, rng))
+        terms = [functional.cross_entropy(logits[name], target[name], ignore_index=-1) for name in HEADS]
+        loss = torch.stack(terms).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         if step % 500 == 0:
-            print(f"step {step}: loss {float(loss):.3f}", flush=True)
+            print(f"step {step}: loss {loss.item():.3f}", flush=True)
     network.eval().requires_grad_(False)
     held_out = data.split("held_out")
     batch = held_out.batch(torch.arange(len(held_out)))
-    said, wanted = network(batch.x0), targets(batch.cond["text"])
+    logits, target = network(batch.x0), targets(batch.cond["text"])
     return network, {
-        name: round((said[name].argmax(dim=1) == wanted[name]).double().mean().item(), 4) for name in HEADS
+        name: round((logits[name].argmax(dim=1) == target[name]).double().mean().item(), 4) for name in HEADS
     }
 
 

@@ -1,7 +1,7 @@
-"""The classifier that reads renders: which shape in which colour, on what, and from which side.
+"""The classifier of renders: which shape in which colour, on what, and from which side.
 
 A small convolutional network with five heads on one trunk. It is trained on renders of `3d/solids` (see
-`train_view_classifier`), blurred and noised at random, because distilled scenes are softer than meshes.
+`train_view_encoder`), blurred and noised at random, because distilled scenes are softer than meshes.
 """
 
 from functools import lru_cache
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from limbeck_3d.data.captions import COLOURS, LENGTH, MESHES, SHAPES, VIEWS, WORDS
-from limbeck_3d.data.solids import BASES
+from limbeck_3d.prompts.solids import BASES
+from limbeck_3d.prompts.words import COLOURS, LENGTH, MESHES, SHAPES, VIEWS, WORDS
 
 SIZE = 32
 HEADS = {
@@ -46,7 +46,7 @@ class ViewClassifier(nn.Module):
 
 
 def targets(text: Tensor) -> dict[str, Tensor]:
-    """Tokens (B, L) as choices by head, (B,) each; -1 where a caption says nothing that the head knows."""
+    """Tokens (B, L) as choices by head, (B,) each; -1 where a caption has none of the head's words."""
     found = {}
     for name, choices in HEADS.items():
         table = torch.full((len(WORDS),), -1)
@@ -69,12 +69,12 @@ def bundled() -> ViewClassifier:
 
 @torch.no_grad()
 def describe(images: Tensor, batch: int = 500) -> dict[str, Tensor]:
-    """What the bundled classifier reads in images (N, 3, H, W), by head, (N,) each, on the CPU."""
+    """The classes that the bundled classifier predicts for images (N, 3, H, W), by head, (N,) each, on the CPU."""
     images = images.detach().float().cpu()
     if images.shape[-1] != SIZE:
         images = functional.interpolate(images, size=(SIZE, SIZE), mode="area")
-    read = [bundled()(chunk) for chunk in images.split(batch)]
-    return {name: torch.cat([each[name].argmax(dim=1) for each in read]) for name in HEADS}
+    logits = [bundled()(chunk) for chunk in images.split(batch)]
+    return {name: torch.cat([each[name].argmax(dim=1) for each in logits]) for name in HEADS}
 
 
 assert max(PLACES.values()) < LENGTH

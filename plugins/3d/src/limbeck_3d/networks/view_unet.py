@@ -1,4 +1,4 @@
-"""The teacher of views: a denoiser of small images that reads a prompt, a camera and the background's colour."""
+"""The teacher of views: a denoiser of small images, given a prompt, a camera and the background's colour."""
 
 from importlib import resources
 from typing import Any
@@ -11,9 +11,9 @@ from limbeck.export import teacher_files
 from limbeck.networks.denoiser import Denoiser
 from limbeck.networks.scenes import Cameras
 from limbeck.process.gaussian import process_named
-from limbeck_3d.data import captions
-from limbeck_3d.data.views import space
-from limbeck_3d.options.models import ViewsGeneratorOptions, ViewsTeacherOptions
+from limbeck_3d.options.networks import ViewsGeneratorOptions, ViewsTeacherOptions
+from limbeck_3d.prompts.words import LENGTH, WORDS
+from limbeck_3d.rendering.space import render_space
 from limbeck_diffusion.networks.unet import UNet
 
 SIGMA_DATA = 0.55  # standard deviation of the renders in [-1, 1]
@@ -21,7 +21,7 @@ BUNDLED = "solids_teacher.safetensors"
 
 
 def camera_features(cameras: Cameras) -> Tensor:
-    """Smooth numbers of order one that tell cameras apart, (B, 10)."""
+    """Smooth numbers of order one that distinguish cameras, (B, 10)."""
     around = torch.deg2rad(cameras.azimuth)[:, None] * torch.tensor([1.0, 2.0, 4.0], device=cameras.azimuth.device)
     up = torch.deg2rad(cameras.elevation)[:, None]
     far = torch.stack([(cameras.distance - 3) / 0.5, (cameras.fov - 40) / 20], dim=1)
@@ -33,8 +33,8 @@ class ViewEmbedding(nn.Module):
 
     def __init__(self, width: int, words: int = 48):
         super().__init__()
-        self.words = nn.Embedding(len(captions.WORDS), words)
-        self.text = nn.Sequential(nn.Linear(captions.LENGTH * words, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        self.words = nn.Embedding(len(WORDS), words)
+        self.text = nn.Sequential(nn.Linear(LENGTH * words, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.view = nn.Sequential(nn.Linear(10 + 3, width), nn.SiLU(), nn.Linear(width, width))
         self.both = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.width = width
@@ -58,7 +58,7 @@ class ViewDenoiser(Denoiser):
 def views_generator(**options: Any) -> ViewDenoiser:
     """A fresh denoiser of views."""
     chosen = ViewsGeneratorOptions(**options)
-    where = space(chosen.size)
+    where = render_space(chosen.size)
     network = UNet.of(where, chosen, lambda width: ViewEmbedding(width, chosen.words))
     process = process_named(chosen.process)
     return ViewDenoiser(network, process, where, prediction=chosen.prediction, sigma_data=SIGMA_DATA)
@@ -67,7 +67,7 @@ def views_generator(**options: Any) -> ViewDenoiser:
 def views_teacher(**options: Any) -> ViewDenoiser:
     """The bundled teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
 
-    `teacher.provenance` says which recipe, data, licence, seed and metrics are behind it.
+    `teacher.provenance` holds its recipe, data, licence, seed and metrics.
     """
     path = ViewsTeacherOptions(**options).weights or str(resources.files("limbeck_3d") / "assets" / BUNDLED)
     return teacher_files.load(path, views_generator, dropout=0.0)

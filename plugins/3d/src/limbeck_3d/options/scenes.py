@@ -54,7 +54,7 @@ class VoxelOptions(Regularised):
         "cube", description="what is seen of the grid: all, or the ball of radius 1, where 28 samples do for 48"
     )
     resolution: Scheduled | None = Field(
-        None, description="cells per side that are told apart, coarse to fine over steps; null: all of the grid"
+        None, description="cells per side that are resolved, coarse to fine over steps; null: all of the grid"
     )
     blob_radius: float = Field(0.5, gt=0, le=1.5, description="radius of the soft ball at the start")
     blob_density: float = Field(10.0, gt=0, description="density in its centre, per unit of length")
@@ -101,12 +101,4 @@ class SplatOptions(Regularised):
     inside: Weight = Field(0.0, description="squared distance of centres outside the cube")
 
 
-class CollapseOptions(Options):
-    """When to look whether the field is empty or full."""
-
-    every: int = Field(100, ge=1, description="steps between two looks (each takes a fraction of a second)")
-    after: int = Field(100, ge=0, description="first step to look: a scene may start as fog")
-    stop: bool = Field(False, description="end the run instead of warning")
-
-
-__all__ = ["CollapseOptions", "ImageSceneOptions", "Regularised", "SceneOptions", "SplatOptions", "VoxelOptions"]
+__all__ = ["ImageSceneOptions", "Regularised", "SceneOptions", "SplatOptions", "VoxelOptions"]

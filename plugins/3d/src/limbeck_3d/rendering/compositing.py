@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def opacity(density: Tensor, length: Tensor) -> Tensor:
+def opacity(density: Tensor, length: Tensor | float) -> Tensor:
     """alpha = 1 - exp(-sigma delta), of pieces of a length, any shapes that broadcast."""
     return -torch.expm1(-density * length)
 

@@ -1,4 +1,4 @@
-"""gsplat as the renderer of splats: CUDA kernels for tens of thousands of Gaussians. Imported when asked for."""
+"""gsplat as the renderer of splats: CUDA kernels for tens of thousands of Gaussians. Imported when it is chosen."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def missing() -> str | None:
     if not torch.cuda.is_available():
         return f"gsplat renders on CUDA only, and torch sees no GPU here. {INSTEAD}"
     try:
-        from gsplat import csrc  # type: ignore[import-not-found]  # noqa: F401  # a precompiled wheel
+        from gsplat import csrc  # noqa: F401  # a precompiled wheel
     except ImportError:
         if shutil.which("nvcc") is None and not os.environ.get("CUDA_HOME"):
             return (
@@ -42,7 +42,7 @@ def require() -> None:
 def splat(gaussians: Gaussians, cameras: Cameras, background: Tensor, *, height: int, width: int) -> Any:
     """As `limbeck_3d.rendering.splatting.splat`, up to gsplat's skipping below 1/255 and its stop at transmittance
     1e-4."""
-    from gsplat import rasterization  # type: ignore[import-not-found]
+    from gsplat import rasterization
 
     if not gaussians.means.is_cuda:
         raise LimbeckError(f"gsplat renders on CUDA, and the scene is on {gaussians.means.device}. {INSTEAD}")

@@ -101,7 +101,7 @@ def _some(surface, cameras, rows, size, supersample, light, parts) -> Picture:
     depth = -seen[..., 2]  # (B, V), along the optical axis
     if bool((depth <= 1e-3).any()):
         raise ValueError(
-            "a mesh reaches the camera: scale it into the unit sphere (limbeck_3d.data.solids.fit) or step back"
+            "a mesh reaches the camera: scale it into the unit sphere (limbeck_3d.geometry.shapes.fit) or step back"
         )
     focal = cameras.focal(side)[:, None]
     x = focal * seen[..., 0] / depth + 0.5 * side

@@ -1,8 +1,8 @@
 """Differentiable volume rendering of a field in the cube [-1, 1]^3.
 
-A field answers `points (..., 3) -> density (...), color (C, ...)`, density >= 0 per unit of length. A ray is cut where
-it enters and leaves the cube, and the piece between into K equal parts with one sample in each: in its centre, or
-moved by a share of its length (`jitter`, stratified sampling). Gradients reach the field, never the cameras.
+A field is a function `points (..., 3) -> density (...), color (C, ...)`, density >= 0 per unit of length. A ray is cut
+where it enters and leaves the cube, and the piece between into K equal parts with one sample in each: in its centre,
+or moved by a share of its length (`jitter`, stratified sampling). Gradients reach the field, never the cameras.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the teacher sees of a scene: rendered, noised, its prediction in one step and in many."""
+"""The panel `teachers_view`: renders of a scene, noised, and the teacher's predictions in one step and in many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,10 @@ from torch import Tensor
 from limbeck import conditions
 from limbeck.interfaces import Teacher
 from limbeck.networks.scenes import Scene
+from limbeck.pictures.grids import image_grid
 from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
+from limbeck_3d.report.fragments import Fragment, scene_copy
 
 LEVELS = (0.25, 0.5, 0.8)  # of t_max
 STEPS = 8
@@ -57,17 +59,17 @@ def what_the_teacher_sees(
             xt = process.add_noise(x0, eps, t)
             noised.append(xt)
             one.append(teacher(xt, t, cond).x0_hat)
-            many.append(walk(teacher, xt, t, cond, steps))
+            many.append(walk(teacher, process, xt, t, cond, steps))
         decoded = [torch.stack([codec.decode(x) for x in part]) for part in (noised, one, many)]
-    return Seen(image, *decoded, times, cond)
+    return Seen(image, decoded[0], decoded[1], decoded[2], times, cond)
 
 
-def walk(teacher: Teacher, xt: Tensor, t: Tensor, cond: Any, steps: int) -> Tensor:
+def walk(teacher: Teacher, process: GaussianProcess, xt: Tensor, t: Tensor, cond: Any, steps: int) -> Tensor:
     """x at time 0, from xt at t (B,) by `steps` equal DDIM steps in time."""
     for k in range(steps):
         at, to = t * (1 - k / steps), t * (1 - (k + 1) / steps)
         x0_hat = teacher(xt, at, cond).x0_hat
-        xt = x0_hat if k + 1 == steps else teacher.process.ddim(xt, at, to, x0_hat)
+        xt = x0_hat if k + 1 == steps else process.ddim(xt, at, to, x0_hat)
     return xt
 
 
@@ -80,4 +82,47 @@ def four_sides(cond: Any, count: int = 4) -> Any:
     return cond[gap.abs().argmin(dim=1)]
 
 
-__all__ = ["LEVELS", "STEPS", "Seen", "four_sides", "walk", "what_the_teacher_sees"]
+# --- panel -----------------------------------------------------------------------------------------------------------
+
+
+def teachers_view(run: Any) -> Fragment | None:
+    """Renders from four sides, noised, and what the teacher makes of them in one step and in many."""
+    scene, teacher = scene_copy(run), run.built.teacher
+    if scene is None or teacher is None:
+        return None
+    device = next((p.device for p in teacher.parameters()), torch.device("cpu"))
+    cond = _conditions(run)
+    seen = what_the_teacher_sees(scene.to(device), teacher, four_sides(cond))
+    rows = [
+        f'<tr><th scope="row">t = {time:.2f}</th>'
+        + "".join(f"<td>{_strip(part[level])}</td>" for part in (seen.noised, seen.one_step, seen.many_steps))
+        + "</tr>"
+        for level, time in enumerate(seen.times)
+    ]
+    scale = getattr(teacher, "scale", None)
+    guidance = f"guidance {scale:g}, " if isinstance(scale, int | float) else ""
+    return Fragment(
+        "What the teacher sees",
+        f"<p>Rendered from four sides:</p>{_strip(seen.rendered)}"
+        f'<div class="scroll"><table><thead><tr><th></th><th scope="col">noised</th><th scope="col">one step</th>'
+        f'<th scope="col">{STEPS} steps</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        f'<p class="caption">The same noise at three levels; {guidance}predictions of clean images by the run\'s '
+        "teacher. A teacher that wants something else than is rendered pulls the scene there; one that wants the same "
+        "thing from every side makes a scene with many fronts.</p>",
+    )
+
+
+def _conditions(run: Any) -> Any:
+    built, rng = run.built, Rng(0, phase="panel")
+    if built.data is not None:
+        return built.data.conditions(64, rng)
+    return built.source.batch(64, rng).cond
+
+
+def _strip(images: Tensor) -> str:
+    if images.shape[1] not in (1, 3):  # latents without a decoder: their first channels
+        images = images[:, :3]
+    return image_grid(images, columns=len(images), cell=64).html()
+
+
+__all__ = ["LEVELS", "STEPS", "Seen", "four_sides", "teachers_view", "walk", "what_the_teacher_sees"]

@@ -1,6 +1,6 @@
-"""What is asked of a scene beside the teacher's wishes: pure functions, unweighted.
+"""Regularisers of scenes: pure functions, unweighted.
 
-Letters: B views, P particles, N cells per side. All answer one number per view or per scene, of order one: pixels are
+Letters: B views, P particles, N cells per side. All return one number per view or per scene, of order one: pixels are
 averaged, not summed, so that a weight does not depend on the resolution.
 """
 
@@ -11,7 +11,7 @@ from limbeck_3d.rendering.compositing import opacity
 
 
 def opaque_share(alpha: Tensor) -> Tensor:
-    """Mean of alpha (B, 1, H, W), (B,): descending it empties the field where nothing asks for matter."""
+    """Mean of alpha (B, 1, H, W), (B,): descending it empties the field where the objective wants no matter."""
     return alpha.mean(dim=(1, 2, 3))
 
 
@@ -24,10 +24,8 @@ def alpha_entropy(alpha: Tensor) -> Tensor:
 
 def total_variation(grid: Tensor) -> Tensor:
     """Mean absolute difference of neighbours of grids (P, C, N, N, N), (P,)."""
-    total = 0.0
-    for axis in (2, 3, 4):
-        total = total + grid.diff(dim=axis).abs().mean(dim=(1, 2, 3, 4))
-    return total  # type: ignore[return-value]
+    z, y, x = (grid.diff(dim=axis).abs().mean(dim=(1, 2, 3, 4)) for axis in (2, 3, 4))
+    return z + y + x
 
 
 def sparsity(density: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from limbeck.conditions import Conditions
-from limbeck.interfaces import Space
 from limbeck.networks.scenes import Render
+from limbeck_3d.geometry.field import FieldGrid
 from limbeck_3d.options.scenes import SplatOptions
+from limbeck_3d.rendering.space import render_space
 from limbeck_3d.rendering.splatting import SH0, Gaussians, density_grid, splat
 from limbeck_3d.scenes import regularisers
-from limbeck_3d.scenes.voxels import DOMAIN, FieldGrid, FieldScene, cameras_of
+from limbeck_3d.scenes.base import FieldScene, cameras_of
 
 
 class Splats(FieldScene):
@@ -34,7 +35,7 @@ class Splats(FieldScene):
             gsplat_backend.require()
         self.backend, self.skip_below = o.backend, o.skip_below
         self.spherical_harmonics, self.start_scale = o.spherical_harmonics, o.start_scale
-        self.space = Space((3, o.size, o.size), domain=DOMAIN)
+        self.space = render_space(o.size)
         self.lr_scales = {
             "means": o.position_lr,
             "quaternions": o.shape_lr,

@@ -1,17 +1,8 @@
-"""Scenes: what is trained when there is no network to distil into.
+"""The scene `3d/voxels`: densities and colours on a grid, by volume rendering.
 
-    3d/image    the parameter is the picture; the camera changes nothing
-    3d/voxels   densities and colours on a grid, by volume rendering (`volume`)
-    3d/splats   Gaussians in space (`splats`), in module `splat_scene`
-
-All render `Conditions` with a camera per row and, if there is one, a background (B, 3) in [-1, 1]. With `particles`
-P > 1 there are P independent scenes side by side; row b shows the one of `cond["particle"]` (B,), else number b mod P.
-Letters: B views, C channels, H W pixels, P particles, N cells per side, M cells after pooling.
+Letters: B views, H W pixels, P particles, N cells per side, M cells after pooling.
 """
 
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,160 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.conditions import Conditions
-from limbeck.errors import LimbeckError, NonFinite
-from limbeck.interfaces import Space
-from limbeck.networks.scenes import Cameras, Render, Scene
+from limbeck.networks.scenes import Render
 from limbeck.scheduled import Ramp, value_at
-from limbeck_3d.options.scenes import ImageSceneOptions, VoxelOptions
+from limbeck_3d.geometry.field import FieldGrid
+from limbeck_3d.options.scenes import VoxelOptions
 from limbeck_3d.rendering.compositing import opacity
+from limbeck_3d.rendering.space import render_space
 from limbeck_3d.rendering.volume import Traced, ball_span, cube_span, grid_field, trace
 from limbeck_3d.scenes import regularisers
-
-DOMAIN = "renders"
-
-
-@dataclass(frozen=True)
-class FieldGrid:
-    """A scene as numbers on a grid: density (N, N, N) >= 0 per unit of length and color (3, N, N, N) in [0, 1], both on
-    axes z, y, x; value i of N sits at -1 + (2 i + 1)/N."""
-
-    density: Tensor
-    color: Tensor
-
-    @property
-    def cell(self) -> float:
-        """Length of a cell's side."""
-        return 2 / self.density.shape[-1]
-
-
-class Particles(Scene):
-    """What all scenes share: size of renders, backgrounds, which particle a row shows, weights that follow steps."""
-
-    def __init__(self, *, size: int, particles: int, background: float, weights: Mapping[str, float | Ramp]):
-        super().__init__()
-        self.size, self.particles, self.default_background = size, particles, background
-        self.weights = dict(weights)
-        self.step = 0
-
-    def at_step(self, step: int) -> None:
-        self.step = step
-
-    def background(self, cond: Any, rows: int, like: Tensor, channels: int = 3) -> Tensor:
-        """(B, C) in [-1, 1]: that of the conditions, or the default grey."""
-        given = cond.get("background") if isinstance(cond, Conditions) else None
-        if given is None:
-            return like.new_full((rows, channels), self.default_background)
-        if given.shape != (rows, channels):
-            raise LimbeckError(
-                f"condition 'background' has shape {tuple(given.shape)}; expected ({rows}, {channels}), a "
-                "colour per view in [-1, 1]"
-            )
-        return given.to(like)
-
-    def particle(self, cond: Any, rows: int) -> list[int]:
-        """Which of the P scenes each row shows."""
-        given = cond.get("particle") if isinstance(cond, Conditions) else None
-        if given is None:
-            return [row % self.particles for row in range(rows)]
-        found = given.tolist()
-        if any(not 0 <= index < self.particles for index in found):
-            raise LimbeckError(
-                f"condition 'particle' asks for {sorted(set(found))}; this scene has particles 0 to "
-                f"{self.particles - 1}. Raise generator.particles"
-            )
-        return found
-
-    def each_particle(self, cond: Any, rows: int, render: Callable[[int, Any], Render]) -> Render:
-        """One render of all rows, put together from one per particle."""
-        groups: dict[int, list[int]] = {}
-        for row, index in enumerate(self.particle(cond, rows)):
-            groups.setdefault(index, []).append(row)
-        if len(groups) == 1:
-            return render(next(iter(groups)), cond)
-        parts = [render(index, cond[torch.tensor(of)]) for index, of in groups.items()]
-        order = torch.tensor([row for of in groups.values() for row in of]).argsort()
-
-        def joined(pieces: list[Tensor]) -> Tensor:
-            return torch.cat(pieces)[order.to(pieces[0].device)]
-
-        return Render(
-            image=joined([part.image for part in parts]),
-            alpha=joined([part.alpha for part in parts]),
-            depth=joined([part.depth for part in parts if part.depth is not None]),
-            penalties={name: joined([part.penalties[name] for part in parts]) for name in parts[0].penalties},
-        )
-
-    def penalties(self, rows: int, found: Mapping[str, Callable[[], Tensor]]) -> dict[str, Tensor]:
-        """Weighted regularisers (B,), while training; `found` maps names to functions that answer (B,) or (1,), called
-        when their weight is not 0 now."""
-        if not self.training:
-            return {}
-        weights = {name: value_at(self.weights[name], self.step) for name in found}
-        return {name: weight * found[name]().expand(rows) for name, weight in weights.items() if weight > 0}
-
-    def check(self) -> None:
-        """Raise when a parameter is not a number."""
-        for name, parameter in self.named_parameters():
-            if not bool(torch.isfinite(parameter.detach().sum())):
-                bad = int((~torch.isfinite(parameter.detach())).sum())
-                if bad:
-                    raise NonFinite(
-                        f"scene {type(self).__name__}: {bad:,} of {parameter.numel():,} values of '{name}' are not "
-                        "finite. Lower the learning rate or the guidance scale, clip gradients "
-                        "(train.clip=1.0), or resume from an earlier checkpoint"
-                    )
-
-
-class FieldScene(Particles):
-    """A scene that fills space: exporters ask it for numbers on a grid."""
-
-    @abstractmethod
-    def field(self, cells: int | None = None, particle: int = 0) -> FieldGrid:
-        """Density and colour on a grid of `cells` per side (None: what suits the scene), without gradients."""
-
-
-def cameras_of(cond: Any, like: Tensor) -> Cameras:
-    """The cameras among conditions, in the precision of a tensor."""
-    if not isinstance(cond, Conditions):
-        raise LimbeckError(
-            f"a scene is seen through cameras: its conditions need azimuth, elevation, distance and fov; got "
-            f"{type(cond).__name__}. Give the recipe data with cameras, or Conditions(azimuth=..., ...)"
-        )
-    found = Cameras.of(cond)
-    return Cameras(
-        azimuth=found.azimuth.to(like), elevation=found.elevation.to(like),
-        distance=found.distance.to(like), fov=found.fov.to(like),
-    )  # fmt: skip
-
-
-# --- image -----------------------------------------------------------------------------------------------------------
-
-
-class ImageScene(Particles):
-    """The picture itself is the parameter `image` (P, C, size, size), in [-1, 1]: the identity as renderer.
-
-    The cheapest scene, and the one on which objectives are checked. Conditions may be anything with a length, or None:
-    then there is a row per particle.
-    """
-
-    Options = ImageSceneOptions
-
-    def __init__(self, **options: Any):
-        o = ImageSceneOptions(**options)
-        super().__init__(size=o.size, particles=o.particles, background=o.background, weights={})
-        self.bounded = o.bounded
-        self.space = Space((o.channels, o.size, o.size), domain=DOMAIN)
-        self.image = nn.Parameter(o.std * torch.randn(o.particles, *self.space.event))
-
-    def forward(self, cond: Any = None) -> Render:
-        self.check()
-        rows = self.particles if cond is None else len(cond)
-        image = self.image[self.particle(cond, rows)]
-        image = image.tanh() if self.bounded else image
-        return Render(image=image, alpha=torch.ones_like(image[:, :1]))
-
-
-# --- voxels ----------------------------------------------------------------------------------------------------------
+from limbeck_3d.scenes.base import FieldScene, cameras_of
 
 
 def inverse_softplus(value: Tensor) -> Tensor:
@@ -206,7 +52,7 @@ class Voxels(FieldScene):
         super().__init__(size=o.size, particles=o.particles, background=o.background, weights=weights)
         self.samples, self.resolution, self.scale = o.samples, o.resolution, o.density_scale
         self.span = ball_span if o.bounds == "ball" else cube_span
-        self.space = Space((3, o.size, o.size), domain=DOMAIN)
+        self.space = render_space(o.size)
         self.lr_scales = {"density": o.density_lr, "color": o.color_lr}
         centre = float(inverse_softplus(torch.tensor(o.blob_density / o.density_scale, dtype=torch.float64)))
         # from the centre to the surface the parameter falls by 5: density by about e^5
@@ -215,7 +61,7 @@ class Voxels(FieldScene):
         self.color = nn.Parameter(o.color_std * torch.randn(o.particles, 3, o.grid, o.grid, o.grid))
 
     def cells(self) -> int:
-        """Cells per side that are told apart now."""
+        """Cells per side that are resolved now."""
         grid = self.density.shape[-1]
         if self.resolution is None:
             return grid
@@ -292,4 +138,4 @@ class Voxels(FieldScene):
         })  # fmt: skip
 
 
-__all__ = ["FieldGrid", "FieldScene", "ImageScene", "Voxels", "cameras_of"]
+__all__ = ["Voxels", "ball", "inverse_softplus"]

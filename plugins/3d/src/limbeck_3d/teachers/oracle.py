@@ -18,11 +18,13 @@ from limbeck.errors import LimbeckError
 from limbeck.interfaces import Prediction, Predictor, Teacher
 from limbeck.networks.scenes import Cameras
 from limbeck.process.gaussian import GaussianProcess, process_named
-from limbeck_3d.data import captions, solids
-from limbeck_3d.data.views import space
+from limbeck_3d.geometry.shapes import checked, fit
+from limbeck_3d.geometry.solids import build, surface
 from limbeck_3d.networks.view_unet import SIGMA_DATA, ViewEmbedding
-from limbeck_3d.options.oracle import OracleOptions
+from limbeck_3d.options.teachers import OracleOptions
+from limbeck_3d.prompts import captions
 from limbeck_3d.rendering.rasterise import Surface, over, rasterise
+from limbeck_3d.rendering.space import render_space
 from limbeck_diffusion.networks.unet import UNet
 
 
@@ -34,16 +36,17 @@ def gaussian_x0(process: GaussianProcess, xt: Tensor, t: Tensor, mean: Tensor, s
 
 
 class OracleViews(Teacher):
-    """The teacher of this module. Conditions as those of `3d/views`: cameras, background and text. The text says which
-    mesh is seen (unless option `mesh` does); where it is all zero there is none, but the background.
+    """The teacher of this module. Conditions as those of `3d/views`: cameras, background and text. The text names
+    the mesh (unless option `mesh` does); where it is all zero there is none, only the background.
     """
 
     Options = OracleOptions
+    process: GaussianProcess
 
     def __init__(self, **options: Any):
         super().__init__()
         self.options = OracleOptions(**options)
-        self.process, self.space = process_named(self.options.process), space(self.options.size)
+        self.process, self.space = process_named(self.options.process), render_space(self.options.size)
         self.std = self.options.std
         self._surfaces: dict[tuple[int, ...], Surface] = {}
         self._file = _from_file(self.options.mesh) if self.options.mesh else None
@@ -66,19 +69,19 @@ class OracleViews(Teacher):
             if not bool(prompt.any()):
                 continue
             rows = (words == prompt).all(dim=1).nonzero()[:, 0].to(background.device)
-            seen = rasterise(self.surface(prompt), Cameras.of(cond[rows].to("cpu")).float(), size)
+            seen = rasterise(self.surface_of(prompt), Cameras.of(cond[rows].to("cpu")).float(), size)
             mean[rows] = over(seen.colour.to(mean), seen.alpha.to(mean), background[rows])
         self._last = (cond, mean)
         return mean
 
-    def surface(self, words: Tensor) -> Surface:
-        """The mesh that tokens (L - 1,) speak of, without the one for the view."""
+    def surface_of(self, words: Tensor) -> Surface:
+        """The mesh that tokens (L - 1,) describe, without the one for the view."""
         if self._file is not None:
             return self._file
         key = tuple(words.tolist())
         if key not in self._surfaces:
             prompt = captions.decode(torch.tensor([[0, *key]]))[0]
-            self._surfaces[key] = solids.surface(solids.build(prompt), prompt)
+            self._surfaces[key] = surface(build(prompt), prompt)
         return self._surfaces[key]
 
     def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Prediction:
@@ -95,7 +98,10 @@ class OracleViews(Teacher):
 
 
 class OracleCritic(Predictor):
-    """x0_hat = closed form + c(t) network(xt, t, cond): starts as the oracle and can learn another law of views."""
+    """x0_hat = closed form + c(t) network(xt, t, cond): starts as the oracle and can learn another distribution of
+    views."""
+
+    process: GaussianProcess
 
     def __init__(self, oracle: OracleViews):
         super().__init__()
@@ -135,7 +141,7 @@ def _from_file(path: str) -> Surface:
         mesh = trimesh.load(path, force="mesh")
     except (OSError, ValueError) as error:
         raise LimbeckError(f"the mesh {path} cannot be read: {error}") from error
-    return solids.surface(solids.fit(solids.checked(mesh, path)), path)
+    return surface(fit(checked(mesh, path)), path)
 
 
 __all__ = ["OracleCritic", "OracleViews", "gaussian_x0"]

@@ -1,4 +1,4 @@
-"""How renders are looked at, and how a scene is asked for them: the view `renders` and the sampler `orbit`."""
+"""The view `renders`: a grid of renders with the cameras' angles."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.conditions import Conditions
-from limbeck.errors import LimbeckError
-from limbeck.interfaces import Sample, Sampler
-from limbeck.networks.scenes import Scene
 from limbeck.pictures.grids import ImageGrid, image_grid
 
-COLUMNS = 8  # `data.orbit_cameras` goes around once in so many views
+COLUMNS = 8  # `data.cameras.orbit_cameras` goes around once in so many views
 
 
 def renders(samples: Tensor, cond: Any = None, *, captions: Sequence[str] | None = None) -> ImageGrid:
@@ -22,16 +19,4 @@ def renders(samples: Tensor, cond: Any = None, *, captions: Sequence[str] | None
     return image_grid(samples, captions=captions, columns=min(COLUMNS, len(samples)), cell=64)
 
 
-class Orbit(Sampler):
-    """Renders a scene for the cameras among the conditions: one render per sample, and nothing random."""
-
-    def __call__(self, predictor, cond, *, steps=1, rng=None, batch_size=None, noise=None) -> Sample:
-        if not isinstance(predictor, Scene):
-            raise LimbeckError(
-                f"the sampler 'orbit' renders scenes; {type(predictor).__name__} is none. Sample it with heun"
-            )
-        image = predictor(cond).image
-        return Sample(value=image, at=image, t_from=0.0, t_to=0.0, evaluations=1)
-
-    def evaluations(self, steps: int) -> int:
-        return 1
+__all__ = ["COLUMNS", "renders"]

@@ -1,0 +1,1 @@
+"""Meshes and fields: shapes, surfaces of fields, repair."""

@@ -1,0 +1,17 @@
+"""Manifest entries of the recipes of scenes. Imports neither torch nor pydantic."""
+
+from limbeck.manifest import Component
+
+
+def _recipe(path: str, summary: str, **details: str) -> Component:
+    """The recipe of recipes/PATH.yaml; it has the name of the file."""
+    name, file = path.rpartition("/")[2], f"limbeck_3d:recipes/{path}.yaml"
+    return Component("recipe", name, file, summary=summary, modality="3d", details=details)
+
+
+COMPONENTS = [
+    _recipe("solids/solids_teacher", "trains the bundled teacher of views (flow matching)"),
+    _recipe("solids/solids_compare", "what objectives are compared on: text_to_3d with variants", compare="solids"),
+    _recipe("prompt/oracle_to_3d", "a mesh back from closed-form views of it: what score distillation itself can do"),
+    _recipe("prompt/text_to_3d", "a mesh from a prompt: limbeck distill text_to_3d prompt='a red torus'", tour="4"),
+]

@@ -1,0 +1,1 @@
+"""The words of prompts, what they describe, and their tokens."""

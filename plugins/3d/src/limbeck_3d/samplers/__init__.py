@@ -1,0 +1,1 @@
+"""How scenes are rendered for the cameras of a run."""

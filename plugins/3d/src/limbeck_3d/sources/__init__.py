@@ -1,0 +1,1 @@
+"""Where batches without real examples come from."""
