@@ -48,7 +48,7 @@ def test_a_view_that_the_prompt_names_stays():
         ("  a the ", "is empty"),
         ("a red torsu", "unknown word 'torsu'. Nearest: torus"),
         ("a crimson torus", "unknown word 'crimson'"),
-        ("a red torus on a blue box on a box", "has 7 words without articles; the teacher reads 5"),
+        ("a red torus on a blue box on a box", "has 7 words without articles; the teacher takes 5"),
         (
             "a red torus, rear view",
             "names the view 'rear'; known views: front view, side view, back view, overhead view",

@@ -1,4 +1,4 @@
-"""Manifest entries of what people see and take away of scenes. Imports neither torch nor pydantic."""
+"""Manifest entries of views, panels and exporters of scenes. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import Component
 

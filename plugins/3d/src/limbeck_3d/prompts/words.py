@@ -39,7 +39,7 @@ def words_of(prompt: str) -> tuple[list[str], str]:
             raise ValueError(f"the prompt '{prompt}' has the unknown word '{word}'. {hint}Known: {', '.join(known)}")
     if len(words) > LENGTH - 1:
         raise ValueError(
-            f"the prompt '{prompt}' has {len(words)} words without articles; the teacher reads {LENGTH - 1}, "
+            f"the prompt '{prompt}' has {len(words)} words without articles; the teacher takes {LENGTH - 1}, "
             "as in 'a red torus on a blue box'"
         )
     return words, view

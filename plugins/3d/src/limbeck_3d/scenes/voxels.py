@@ -39,8 +39,8 @@ class Voxels(FieldScene):
         sigma = density_scale * softplus(density),  rgb = sigmoid(color),
 
     activated in the cells and interpolated between their centres. At the start a soft grey ball. With `resolution`,
-    parameters are averaged over blocks to so many cells per side while training; what is looked at in evaluation mode
-    has the resolution that the schedule ends with. Of `bounds: ball` only the ball of radius 1 is seen and exported.
+    parameters are averaged over blocks to so many cells per side while training; evaluation mode has the resolution
+    that the schedule ends with. Of `bounds: ball` only the ball of radius 1 is seen and exported.
     """
 
     Options = VoxelOptions

@@ -99,7 +99,7 @@ class ClipGrid(Picture):
         return numpy.stack([numpy.asarray(_on_grey(picture)) for picture in self.frames()])
 
     def html(self) -> str:
-        """An image that moves by itself, for ever."""
+        """An endless animation, as an image of the page."""
         if video.has_webp():
             kind, data = "webp", video.webp(self.frames())
         else:
