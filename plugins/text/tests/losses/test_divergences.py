@@ -22,7 +22,7 @@ P, Q = (0.7, 0.2, 0.1), (0.2, 0.3, 0.5)  # the toy of every formula here
 TEACHER_LOGITS, STUDENT_LOGITS = (0.3, 0.9, -1.0, 0.1), (1.0, -0.5, 0.2, 0.7)
 
 
-def laws(p=P, q=Q):
+def distributions(p=P, q=Q):
     return torch.tensor(p, dtype=torch.float64).log(), torch.tensor(q, dtype=torch.float64).log()
 
 
@@ -46,7 +46,7 @@ BRUTE = {
 
 
 def test_the_toy_numbers_of_every_divergence():
-    p, q = laws()
+    p, q = distributions()
     found = [forward_kl(p, q), reverse_kl(p, q), *(generalized_jsd(p, q, b) for b in (0.1, 0.5, 0.9))]
     found += [skewed_kl(p, q, 0.1), skewed_reverse_kl(p, q, 0.1), total_variation(p, q)]
     expected = [0.6348972651, 0.6758058950, 0.0558908288, 0.1513581116, 0.0583987238, 0.4938152504, 0.5077543218, 0.5]
@@ -54,7 +54,7 @@ def test_the_toy_numbers_of_every_divergence():
 
 
 @pytest.mark.parametrize("name", BRUTE)
-def test_values_and_gradients_equal_brute_force_on_random_laws(name):
+def test_values_and_gradients_equal_brute_force_on_random_distributions(name):
     function = token_divergence(name, beta=0.3, skew=0.1)
     generator = torch.Generator().manual_seed(3)
     for vocab in (2, 3, 7):
@@ -94,14 +94,14 @@ def test_gradients_in_the_logits_have_their_closed_forms():
 
 
 def test_the_generalized_jsd_divided_by_its_weight_tends_to_the_two_kls():
-    p, q = laws()
+    p, q = distributions()
     assert generalized_jsd(p, q, 1e-6) / 1e-6 == pytest.approx(0.63489646, abs=1e-8)
     assert generalized_jsd(p, q, 1e-6) / 1e-6 == pytest.approx(forward_kl(p, q).item(), abs=2e-6)
     assert generalized_jsd(p, q, 1 - 1e-6) / 1e-6 == pytest.approx(reverse_kl(p, q).item(), abs=2e-6)
 
 
 def test_the_generalized_jsd_jumps_at_its_ends():
-    p, q = laws()
+    p, q = distributions()
     assert generalized_jsd(p, q, 0.0) == forward_kl(p, q) and generalized_jsd(p, q, 1.0) == reverse_kl(p, q)
     assert generalized_jsd(p, q, 1e-9) < 1e-8 < generalized_jsd(p, q, 0.0)
     for beta in (-0.1, 1.1):
@@ -109,7 +109,7 @@ def test_the_generalized_jsd_jumps_at_its_ends():
             generalized_jsd(p, q, beta)
 
 
-def test_bounds_hold_and_are_reached_by_laws_without_common_support():
+def test_bounds_hold_and_are_reached_by_distributions_without_common_support():
     certain_a, certain_b = (
         log_probs(torch.tensor([0.0, -200.0]).double()),
         log_probs(torch.tensor([-200.0, 0.0]).double()),
@@ -117,11 +117,11 @@ def test_bounds_hold_and_are_reached_by_laws_without_common_support():
     for beta in (0.1, 0.5, 0.8):
         entropy = -beta * math.log(beta) - (1 - beta) * math.log(1 - beta)
         assert generalized_jsd(certain_a, certain_b, beta) == pytest.approx(entropy, abs=1e-12)
-        assert generalized_jsd(*laws(), beta) < entropy
+        assert generalized_jsd(*distributions(), beta) < entropy
     assert skewed_kl(certain_a, certain_b, 0.1) == pytest.approx(-math.log(0.1), abs=1e-12)
     assert skewed_reverse_kl(certain_a, certain_b, 0.1) == pytest.approx(-math.log(0.1), abs=1e-12)
     assert total_variation(certain_a, certain_b) == pytest.approx(1.0, abs=1e-12)
-    p, q = laws()
+    p, q = distributions()
     assert skewed_kl(p, q, 0.0) == forward_kl(p, q) and skewed_reverse_kl(p, q, 0.0) == reverse_kl(p, q)
 
 
@@ -144,7 +144,7 @@ def test_the_gradient_of_hintons_term_is_the_temperature_times_the_difference_of
 
 
 @pytest.mark.parametrize("name", BRUTE)
-def test_equal_laws_are_at_distance_and_gradient_zero(name):
+def test_equal_distributions_are_at_distance_and_gradient_zero(name):
     z = torch.randn(5, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
     value = token_divergence(name)(log_probs(z.detach()), log_probs(z))
     torch.testing.assert_close(value, torch.zeros(5, dtype=torch.float64), rtol=0, atol=1e-15)

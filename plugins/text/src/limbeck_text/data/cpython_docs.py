@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from limbeck_text.data.normalise import normalised
+
 LICENCE = "documentation and docstrings of CPython, PSF License Version 2 (PSF-2.0), as installed with the interpreter"
 
 # share of the documents in percent, by the hash of their names
@@ -43,28 +45,25 @@ def documents() -> dict[str, str]:
     return {name: text for name, text in sorted(_without_copies(texts).items()) if len(text) >= PARAGRAPH}
 
 
-def normalised(text: str) -> str:
-    """Tabs become spaces, ends of lines are bare, rulers are short, at most one blank line separates paragraphs."""
-    text = text.expandtabs(4).replace("\r", "")
-    text = re.sub(r"([-=*#~_.])\1{5,}", r"\1\1\1\1", text)
-    text = re.sub(r"[ \f]+$", "", text, flags=re.MULTILINE)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+def texts(split: str) -> list[str]:
+    """The documents of a split, sorted by name."""
+    return [text for name, text in documents().items() if split_of(name) == split]
 
 
-def share_of(name: str) -> str:
+def split_of(name: str) -> str:
     """The split of a document: train, judge or held_out. `decimal`, `_decimal` and `_pydecimal` go together."""
     family = ".".join(re.sub(r"^_+(py(?=[a-z]))?", "", part) or part for part in name.split("."))
-    place = int.from_bytes(hashlib.blake2b(family.encode(), digest_size=4).digest(), "little") % 100
+    percent = int.from_bytes(hashlib.blake2b(family.encode(), digest_size=4).digest(), "little") % 100
     for split, share in SHARES.items():
-        if place < share:
+        if percent < share:
             return split
-        place -= share
+        percent -= share
     raise AssertionError("shares sum to 100")
 
 
 def _without_copies(texts: Mapping[str, str]) -> dict[str, str]:
     """Drop long paragraphs that stood in an earlier document; the held-out ones come first and keep theirs."""
-    order = sorted(texts, key=lambda name: (list(SHARES)[::-1].index(share_of(name)), name))
+    order = sorted(texts, key=lambda name: (list(SHARES)[::-1].index(split_of(name)), name))
     seen: set[str] = set()
     kept = {}
     for name in order:
@@ -206,41 +205,3 @@ def _topics() -> Iterator[tuple[str, list[str]]]:
 
     for name, text in sorted(topics.items()):
         yield f"topics/{name}", [text]
-
-
-# --- a folder of one's own -------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def folder(path: str) -> dict[str, str]:
-    """Every .txt and .md file below a folder, by its relative path. Files that are empty or no UTF-8 are refused."""
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(f"data.path: no folder {path!r}. Give a folder with .txt or .md files, or leave it out")
-    files = sorted(p for p in root.rglob("*") if p.suffix in (".txt", ".md") and p.is_file())
-    texts = {}
-    for file in files:
-        try:
-            text = normalised(file.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as err:
-            raise ValueError(f"data.path: {file} is not UTF-8 ({err}). Convert it, or take it out of {path}") from err
-        if text:
-            texts[file.relative_to(root).as_posix()] = text
-    if not texts:
-        raise ValueError(
-            f"data.path: {path} has no text in it ({len(files)} .txt or .md files, all empty). Put documents there, "
-            "one per file"
-        )
-    return texts
-
-
-def folder_share(names: tuple[str, ...], split: str) -> list[str]:
-    """Of a folder's documents a tenth (at least one) is held out, by the hash of their names; the rest is `train`."""
-    if split == "judge":
-        raise ValueError("data.split: a folder of your own has the splits train and held_out; 'judge' is CPython's")
-    ranked = sorted(names, key=lambda name: hashlib.blake2b(name.encode(), digest_size=8).digest())
-    held_out = max(1, round(len(ranked) / 10))
-    if len(ranked) < 2 and split == "held_out":
-        raise ValueError("data.split: one document cannot be split into train and held_out; add a second file")
-    chosen = ranked[:held_out] if split == "held_out" else ranked[held_out:] if len(ranked) > 1 else ranked
-    return sorted(chosen)

@@ -6,32 +6,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from limbeck.interfaces import Batch, Data, Space
-from limbeck_text.data import cpython_docs as corpus
-from limbeck_text.options.text import PydocsOptions
-from limbeck_text.tokenizers.codec import TextCodec
-from limbeck_text.tokenizers.tokenizer import TextTokenizer, named
+from limbeck.interfaces import Batch, Data
+from limbeck_text.data import cpython_docs, folder
+from limbeck_text.options.data import PydocsOptions
+from limbeck_text.tokenizers.codec import text_space
+from limbeck_text.tokenizers.tokenizer import named
 
 Split = Literal["train", "judge", "held_out"]
-
-
-def text_space(length: int, tokenizer: TextTokenizer) -> Space:
-    """Sequences of `length` tokens that people read as text."""
-    return Space((length,), domain="tokens", codec=TextCodec(tokenizer))
 
 
 @lru_cache(maxsize=16)
 def stream(split: Split, path: str = "", tokenizer: str = "") -> Tensor:
     """All documents of a split one after the other, each followed by the end-of-sequence token, (N,) int64."""
-    if path:
-        found = corpus.folder(path)
-        chosen = corpus.folder_share(tuple(found), split)
-    else:
-        found = corpus.documents()
-        chosen = [name for name in found if corpus.share_of(name) == split]
+    documents = folder.texts(path, split) if path else cpython_docs.texts(split)
     used = named(tokenizer)
     end = used.eos[:1]
-    ids = [torch.tensor([*tokens, *end]) for tokens in used.encode_all(found[name] for name in chosen)]
+    ids = [torch.tensor([*tokens, *end]) for tokens in used.encode_all(documents)]
     return torch.cat(ids)
 
 
@@ -39,14 +29,14 @@ class Pydocs(Data):
     """Windows of `length` tokens, `x0` (B, L) int64, that start every `stride` tokens (`length`: without overlap).
 
     Documents are split by the hash of their names: `train` (half), `judge` (for the independent language model that
-    judges samples, and nothing else) and `held_out`. Who names no split gets `train`.
+    judges samples, and nothing else) and `held_out`.
 
     With `prompt` P > 0 the first P tokens of a window are its condition, `cond` (B, P), and `loss_mask` (B, L) is true
-    on what follows: language models then continue real beginnings.
+    on what follows: language models then complete real beginnings.
     """
 
     Options = PydocsOptions
-    licence = corpus.LICENCE
+    licence = cpython_docs.LICENCE
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ def export_peft(run: Any, directory: Path | str, *, overwrite: bool = False) -> 
     """The low-rank adapters alone, for `PeftModel.from_pretrained` on the model that they were trained on; that one is
     in `base` beside them when it has no folder or hub id of its own."""
     model = _language_model(run)
-    adapted = model.model
+    adapted: Any = model.model
     if not hasattr(adapted, "peft_config"):
         raise LimbeckError(
             "this run trained the whole model, so there are no adapters to write. Export it with --to transformers, or "

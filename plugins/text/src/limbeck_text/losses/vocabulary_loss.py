@@ -7,7 +7,6 @@ the backward pass only scales them. One chunk's logits are all that is ever ther
 Letters: N tokens, H hidden width, V vocabulary. Everything with one value per token has the leading shape of `hidden`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,14 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from limbeck_text.losses.divergences import FLOOR, Divergence, tempered_log_softmax
+from limbeck_text.losses.chunks import Projection, chunk_size, slices
+from limbeck_text.losses.divergences import Divergence, tempered_log_softmax
 from limbeck_text.losses.head import Head
-
-WORKING_COPIES = 8  # tensors (tokens of a chunk, V) that are there at once, at most
-# Working memory of a chunk in MiB. A GPU wants large products; on a CPU 128 tokens are enough for those, and everything
-# element by element goes twice as fast while it stays in the caches.
-ON_CPU, CACHED, FEW_TOKENS = 512, 16, 128
-ELSEWHERE = 4096
 
 
 @dataclass(frozen=True)
@@ -95,18 +89,6 @@ def vocabulary_loss(
     )
 
 
-def chunk_size(vocab: int, hidden: Tensor) -> int:
-    """How many tokens at a time keep the working memory within bounds: a function of V and the device."""
-    size = 8 if hidden.dtype == torch.float64 else 4
-
-    def tokens_in(mebibytes: int) -> int:
-        return max(1, mebibytes * 2**20 // (WORKING_COPIES * vocab * size))
-
-    if hidden.device.type != "cpu":
-        return tokens_in(ELSEWHERE)
-    return min(tokens_in(ON_CPU), max(tokens_in(CACHED), FEW_TOKENS))
-
-
 def _spread(values: Tensor | None, kept: Tensor | None, leading: torch.Size) -> Tensor | None:
     if values is None or kept is None:
         return None if values is None else values.reshape(leading)
@@ -150,7 +132,7 @@ class _Task:
     amount: float  # what the sum over tokens is multiplied by, last of all: half-precision gradients keep their size
     chunk: int
 
-    def token_losses(self, projected: Tensor, rows: slice, teacher: "_Product | None") -> tuple[Any, Any]:
+    def token_losses(self, projected: Tensor, rows: slice, teacher: Projection | None) -> tuple[Any, Any]:
         """Divergence and cross-entropy of a chunk, (n,) or None each, from the student's projected states (n, V)."""
         logits = self.head.shape(projected)
         tempered = hard = soft = None
@@ -173,23 +155,6 @@ class _Task:
         return value
 
 
-class _Product:
-    """hidden @ weight.T + bias in one precision, with the weight cast only once."""
-
-    def __init__(self, head: Head, dtype: torch.dtype):
-        self.head, self.dtype = head, dtype
-        self.weight = head.weight.detach().to(dtype)
-        self.bias = None if head.bias is None else head.bias.detach()
-
-    def of(self, hidden: Tensor) -> Tensor:
-        """(n, V), in float32 or better; finite where it is not nan (see `FLOOR`)."""
-        projected = hidden.to(self.dtype) @ self.weight.T
-        projected = projected.to(torch.promote_types(self.dtype, torch.float32))
-        if self.bias is not None:
-            projected.add_(self.bias)
-        return projected.clamp_min_(FLOOR)
-
-
 class _FusedHead(torch.autograd.Function):
     """Loss and gradients in one pass over the chunks."""
 
@@ -199,10 +164,10 @@ class _FusedHead(torch.autograd.Function):
         automatic = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         with torch.autocast(device, enabled=False):
             for_hidden, for_weight, for_bias = (learns and needed for needed in ctx.needs_input_grad[:3])
-            student = _Product(task.head, automatic or hidden.dtype)
+            student = Projection(task.head, automatic or hidden.dtype)
             teacher = None
             if task.teacher_head is not None and task.teacher_hidden is not None:
-                teacher = _Product(task.teacher_head, automatic or task.teacher_hidden.dtype)
+                teacher = Projection(task.teacher_head, automatic or task.teacher_hidden.dtype)
             sums = torch.promote_types(student.dtype, torch.float32)  # what many chunks add up in
             value = torch.zeros((), dtype=sums, device=hidden.device)
             soft = None if task.divergence is None else hidden.new_zeros(len(hidden), dtype=sums)
@@ -210,9 +175,9 @@ class _FusedHead(torch.autograd.Function):
             gradients = (
                 torch.zeros_like(hidden) if for_hidden else None,
                 torch.zeros_like(weight, dtype=sums) if for_weight else None,
-                torch.zeros_like(bias, dtype=sums) if for_bias else None,
+                torch.zeros_like(bias, dtype=sums) if for_bias and bias is not None else None,
             )
-            for rows in _slices(len(hidden), task.chunk):
+            for rows in slices(len(hidden), task.chunk):
                 projected = student.of(hidden[rows]).requires_grad_(any(g is not None for g in gradients))  # (n, V)
                 with torch.enable_grad():
                     chunk_soft, chunk_hard = task.token_losses(projected, rows, teacher)
@@ -241,11 +206,7 @@ class _FusedHead(torch.autograd.Function):
         return *scaled, None, None
 
 
-def _slices(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
-def _add_gradients(gradients: tuple[Any, ...], slope: Tensor, hidden: Tensor, student: _Product, rows: slice) -> None:
+def _add_gradients(gradients: tuple[Any, ...], slope: Tensor, hidden: Tensor, student: Projection, rows: slice) -> None:
     """From d loss / d projected, (n, V), to hidden states, weight and bias."""
     for_hidden, for_weight, for_bias = gradients
     low = slope.to(student.dtype)
@@ -260,4 +221,4 @@ def _add_gradients(gradients: tuple[Any, ...], slope: Tensor, hidden: Tensor, st
         for_bias += slope.sum(0)
 
 
-__all__ = ["VocabularyLoss", "chunk_size", "vocabulary_loss"]
+__all__ = ["VocabularyLoss", "vocabulary_loss"]

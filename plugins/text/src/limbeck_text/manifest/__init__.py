@@ -1,1 +1,1 @@
-"""What this distribution brings. No torch, no pydantic."""
+"""What this distribution brings, a file per room. Imports neither torch nor pydantic."""

@@ -1,6 +1,6 @@
 """How good a language model is: likelihood of held-out text, divergence from its teacher, likelihood of its samples.
 
-All are means over valid tokens, in nats unless the name says otherwise. Letters as in `causal`.
+All are means over valid tokens, in nats unless the name names another unit. Letters: B batch, L sequence, V vocabulary.
 """
 
 import math
@@ -13,9 +13,12 @@ from torch.nn import functional as F
 
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Data, Metric, ModelMetric, unwrap
-from limbeck_text.models.language_model import LanguageModel, check_same_tokenizer, pydocs_teacher
-from limbeck_text.objectives.language_modelling import next_token_mask
-from limbeck_text.options.text import GenerativeNLLOptions, NLLOptions
+from limbeck_text.losses.divergences import forward_kl, log_probs
+from limbeck_text.losses.next_token import next_token_mask
+from limbeck_text.models.language_model import LanguageModel
+from limbeck_text.models.llama import pydocs_teacher
+from limbeck_text.models.same_tokenizer import check_same_tokenizer
+from limbeck_text.options.measures import GenerativeNLLOptions, NLLOptions
 from limbeck_text.tokenizers.tokenizer import TextTokenizer, bundled
 
 
@@ -23,12 +26,6 @@ def token_nll(model: LanguageModel, tokens: Tensor, mask: Tensor | None = None) 
     """-log p(x_{l+1} | x_1 .. x_l), (B, L - 1), float32: tokens (B, L), mask (B, L) true where real."""
     logits = model(tokens, mask)[:, :-1].float()
     return F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
-
-
-def forward_kl(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
-    """KL(teacher || student) per position, (..., V) each -> (...), float32."""
-    p, q = teacher_logits.float().log_softmax(-1), student_logits.float().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1)
 
 
 def bytes_of(tokenizer: TextTokenizer, tokens: Tensor) -> int:
@@ -86,7 +83,8 @@ class KLToTeacher(ModelMetric):
             assert batch.x0 is not None
             valid = next_token_mask(batch)
             given = (batch.x0, batch.attention_mask)
-            kl = forward_kl(teacher(*given)[:, :-1], model(*given)[:, :-1])  # (B, L - 1)
+            p, q = (log_probs(network(*given)[:, :-1].float()) for network in (teacher, model))  # (B, L - 1, V)
+            kl = forward_kl(p, q)  # (B, L - 1)
             total += float(kl[valid].double().sum())
             count += int(valid.sum())
         return {"kl_to_teacher": total / count}

@@ -17,8 +17,8 @@ from limbeck.export import teacher_files
 from limbeck.interfaces import Prediction, Predictor, Space
 from limbeck.process.categorical import MaskedProcess
 from limbeck_diffusion.networks.attention import attend
-from limbeck_text.data.pydocs import text_space
-from limbeck_text.options.text import PydocsMaskedOptions, PydocsMaskedTeacherOptions
+from limbeck_text.options.models import PydocsMaskedOptions, PydocsMaskedTeacherOptions
+from limbeck_text.tokenizers.codec import text_space
 from limbeck_text.tokenizers.tokenizer import bundled
 
 ROTARY_BASE = 10_000.0

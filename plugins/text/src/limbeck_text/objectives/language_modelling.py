@@ -3,25 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
 from limbeck_text.losses.head import Head
+from limbeck_text.losses.next_token import next_token_mask
 from limbeck_text.losses.vocabulary_loss import vocabulary_loss
-
-
-def next_token_mask(batch: Batch) -> Tensor:
-    """(B, L - 1), true where the token at l + 1 is real and to be learned; position l predicts it."""
-    assert batch.x0 is not None
-    valid = torch.ones_like(batch.x0[:, 1:], dtype=torch.bool)
-    if batch.attention_mask is not None:
-        valid = valid & batch.attention_mask[:, 1:].bool() & batch.attention_mask[:, :-1].bool()
-    if batch.loss_mask is not None:
-        valid = valid & batch.loss_mask[:, 1:].bool()
-    return valid
 
 
 class LanguageModelling(Objective):

@@ -10,8 +10,8 @@ from limbeck.errors import LimbeckError
 from limbeck.interfaces import Sample, Sampler, unwrap
 from limbeck.randomness import Rng
 from limbeck_text.models.language_model import LanguageModel
-from limbeck_text.options.text import AutoregressiveOptions
-from limbeck_text.tokenizers.codec import left_padded
+from limbeck_text.options.samplers import AutoregressiveOptions
+from limbeck_text.tokenizers.padding import left_padded
 
 
 class Autoregressive(Sampler):

@@ -1,1 +1,1 @@
-"""Tokenizers, and the codec between texts and ids."""
+"""Tokenizers: text to token ids and back, padding, the codec of spaces of text."""

@@ -1,7 +1,7 @@
-"""Tokenizers: the bundled one (byte-level BPE of 4,096 tokens) and any of `transformers`, behind four questions.
+"""Tokenizers: the bundled one (byte-level BPE of 4,096 tokens) and any of `transformers`, behind one interface.
 
-The bundled one was trained by `train` on the training split of CPython's documents and never changes: weights depend on
-it. Anything can be encoded with it, byte by byte if need be.
+The bundled one was trained on the training split of CPython's documents (`limbeck_text.data.bundled_tokenizer`) and
+never changes: weights depend on it. It encodes any text, byte by byte if need be.
 """
 
 import hashlib
@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 PAD, EOS = "<pad>", "<eos>"
@@ -73,9 +72,11 @@ class TextTokenizer:
 
 @lru_cache(maxsize=1)
 def bundled() -> TextTokenizer:
+    """Byte-level BPE of 4,096 tokens, `<pad>` 0 and `<eos>` 1."""
     from tokenizers import Tokenizer
 
-    backend = Tokenizer.from_str((resources.files("limbeck_text") / "assets" / BUNDLED).read_text(encoding="utf-8"))
+    file = resources.files("limbeck_text") / "assets" / BUNDLED
+    backend: Any = Tokenizer.from_str(file.read_text(encoding="utf-8"))
     return TextTokenizer(
         backend, vocab=backend.get_vocab_size(), pad=backend.token_to_id(PAD), eos=(backend.token_to_id(EOS),)
     )
@@ -100,52 +101,3 @@ def wrap(tokenizer: Any, more_eos: Iterable[int] = ()) -> TextTokenizer:
 def named(name: str) -> TextTokenizer:
     """The bundled tokenizer for an empty name, else that of a folder or hub id."""
     return from_pretrained(name) if name else bundled()
-
-
-# --- how the bundled one was made ------------------------------------------------------------------------------------
-
-
-def train(texts: Iterable[str], vocab: int = VOCAB) -> Any:
-    """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with `<pad>` 0 and `<eos>` 1."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab,
-        special_tokens=[PAD, EOS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
-
-
-def main(directory: str) -> None:
-    """Train on the training split; write the tokenizer and its provenance: `python -m limbeck_text.tokenizers.tokenizer
-    DIR`."""
-    import sys
-    from importlib.metadata import version
-
-    from limbeck_text.data import cpython_docs as corpus
-
-    texts = [text for name, text in corpus.documents().items() if corpus.share_of(name) == "train"]
-    tokenizer = train(texts)
-    folder = Path(directory)
-    tokenizer.save(str(folder / BUNDLED), pretty=False)
-    provenance = {
-        "made_by": "python -m limbeck_text.tokenizers.tokenizer DIR",
-        "data": f"training split of text/pydocs: {len(texts)} documents, {sum(map(len, texts))} characters",
-        "python": sys.version.split()[0],
-        "licence": f"Apache-2.0; trained on {corpus.LICENCE}",
-        "versions": {"tokenizers": version("tokenizers")},
-        "sha256": hashlib.sha256((folder / BUNDLED).read_bytes()).hexdigest(),
-    }
-    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    import sys
-
-    main(*sys.argv[1:])

@@ -17,10 +17,10 @@ from limbeck.manifest import Needs
 from limbeck.randomness import Rng
 from limbeck_text.losses.divergences import Divergence, forward_kl, generalized_jsd, reverse_kl
 from limbeck_text.losses.head import Head
+from limbeck_text.losses.next_token import next_token_mask
 from limbeck_text.losses.vocabulary_loss import vocabulary_loss
-from limbeck_text.models.language_model import check_same_tokenizer
-from limbeck_text.objectives.language_modelling import next_token_mask
-from limbeck_text.options.text import (
+from limbeck_text.models.same_tokenizer import check_same_tokenizer
+from limbeck_text.options.objectives import (
     ForwardKLOptions,
     GKDOptions,
     HintonOptions,
