@@ -387,14 +387,14 @@ VARIANTS: list[tuple[Any, ...]] = [
         )
     ),
     *(("weighted", name, {}, "language", {"batch": "x0 weight loss_mask"}) for name in ("kd", "fkl", "rkl", "jsd")),
-    ("soft", "kd", {"weight": 0.9, "temperature": 2.0}, "language"),
-    ("soft", "fkl", {"temperature": 2.0, "ce_weight": 0.3}, "language"),
+    ("soft", "kd", {"divergence": {"weight": 0.9, "temperature": 2.0}, "ce_weight": 1 - 0.9}, "language"),
+    ("soft", "fkl", {"divergence": {"temperature": 2.0}, "ce_weight": 0.3}, "language"),
     ("chunk", "fkl", {"chunk": 3}, "language"),
-    ("soft", "rkl", {"temperature": 0.7, "ce_weight": 0.3, "chunk": 5}, "language"),
-    ("beta", "jsd", {"beta": 0.1, "temperature": 1.5}, "language"),
-    ("beta 0", "jsd", {"beta": 0.0}, "language"),
-    ("beta 1", "jsd", {"beta": 1.0}, "language"),
-    ("beta", "gkd", {"beta": 0.9, "ce_weight": 0.2, "student_fraction": 1.0}, "language"),
+    ("soft", "rkl", {"divergence": {"temperature": 0.7}, "ce_weight": 0.3, "chunk": 5}, "language"),
+    ("beta", "jsd", {"divergence": {"beta": 0.1, "temperature": 1.5}}, "language"),
+    ("beta 0", "jsd", {"divergence": {"beta": 0.0}}, "language"),
+    ("beta 1", "jsd", {"divergence": {"beta": 1.0}}, "language"),
+    ("beta", "gkd", {"divergence": {"beta": 0.9}, "ce_weight": 0.2, "student_fraction": 1.0}, "language"),
     ("chunk", "seq_kd", {"chunk": 4}, "language"),
 ]
 

@@ -13,6 +13,7 @@ import limbeck
 from limbeck import Batch
 from limbeck.errors import LimbeckError
 from limbeck.runs.build import weights_of
+from limbeck_text.losses.divergences import log_probs, token_divergence
 
 
 def brute_kl(p, q):
@@ -41,7 +42,7 @@ def test_forward_and_reverse_kl_are_the_mean_over_positions_that_have_a_next_tok
 
 def test_hintons_objective_is_cross_entropy_and_a_softened_divergence():
     batch = Sentences().batch(torch.arange(3))
-    objective, student, teacher = make("kd", weight=0.3, temperature=2.0)
+    objective, student, teacher = make("kd", divergence={"weight": 0.3, "temperature": 2.0}, ce_weight=0.7)
     z_p, z_q, y = teacher(batch.x0)[:, :-1], student(batch.x0)[:, :-1], batch.x0[:, 1:]
     ce = nn.functional.cross_entropy(z_q.flatten(0, 1), y.flatten())
     p, log_q = (z_p / 2).softmax(-1), (z_q / 2).log_softmax(-1)
@@ -52,9 +53,20 @@ def test_hintons_objective_is_cross_entropy_and_a_softened_divergence():
     assert loss.terms["divergence"] == pytest.approx(kl.item(), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("kind", "more"), [("skewed_kl", {"skew": 0.3}), ("skewed_reverse_kl", {}), ("total_variation", {})]
+)
+def test_every_divergence_is_a_kind(kind, more):
+    x0 = Sentences().batch(torch.arange(3)).x0
+    objective, student, teacher = make("fkl", divergence={"kind": kind, **more})
+    p, q = (log_probs(model(x0)[:, :-1]) for model in (teacher, student))
+    expected = token_divergence(kind, **more)(p, q).mean().item()
+    assert loss_of(objective, Batch(x0=x0)).value.item() == pytest.approx(expected, abs=1e-12) and expected > 0.01
+
+
 def test_the_ends_of_jsd_are_the_two_kls_and_its_middle_is_bounded():
     batch = Sentences().batch(torch.arange(4))
-    values = {beta: loss_of(make("jsd", beta=beta)[0], batch).value.item() for beta in (0.0, 0.5, 1.0)}
+    values = {beta: loss_of(make("jsd", divergence={"beta": beta})[0], batch).value.item() for beta in (0.0, 0.5, 1.0)}
     assert values[0.0] == loss_of(make("fkl")[0], batch).value.item()
     assert values[1.0] == loss_of(make("rkl")[0], batch).value.item()
     assert 0.001 < values[0.5] < math.log(2)
@@ -81,7 +93,7 @@ def probability(model, x0):
 
 def test_on_policy_distillation_has_the_exact_expectation_over_the_students_texts():
     # E_{y ~ q} mean_t KL(p(.|y_<t) || q(.|y_<t)), no gradient through q's choice of y
-    objective, student, teacher = make("gkd", beta=0.0)
+    objective, student, teacher = make("gkd", divergence={"beta": 0.0})
     x0, mask = sequences()
     q_y = probability(student, x0)
     loss = loss_of(objective, Batch(x0=x0, loss_mask=mask, weight=q_y))
@@ -196,7 +208,9 @@ def test_a_teacher_that_returns_nan_is_named_with_the_number_of_tokens():
     x0 = torch.tensor([[0, 1, 2, 1], [1, 2, 2, 0]])
     with torch.no_grad():
         teacher.embedding[0] = float("nan")  # row 0 begins with it
-    with pytest.raises(LimbeckError, match=r"the teacher \(TinyLM\) gave logits that are not finite for 3 of 6 tokens"):
+    with pytest.raises(
+        LimbeckError, match=r"the teacher \(TinyLM\) returned logits that are not finite for 3 of 6 tokens"
+    ):
         loss_of(objective, Batch(x0=x0))
 
 

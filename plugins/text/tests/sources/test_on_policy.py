@@ -32,7 +32,7 @@ def test_texts_of_the_student_are_a_function_of_the_draws_and_do_not_depend_on_h
 
 
 def test_the_students_own_texts_are_learned_from_without_a_gradient_through_their_choice():
-    objective, student, teacher = make("gkd", student_fraction=1.0, beta=0.0)
+    objective, student, teacher = make("gkd", student_fraction=1.0, divergence={"beta": 0.0})
     source = OnPolicySource(data=Sentences(), generator=student, teacher=teacher, objective=objective, prompt=2)
     batch = source.batch(6, limbeck.rng(0, 0, "generator"))
     loss = loss_of(objective, batch)
