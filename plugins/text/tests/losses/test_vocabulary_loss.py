@@ -98,9 +98,9 @@ def test_masked_tokens_are_never_computed_with_and_do_not_count():
     mask = torch.arange(N) % 3 != 0
     poisoned, labels = teacher_hidden.clone(), labels.clone()
     poisoned[~mask], labels[~mask] = float("nan"), -100
-    asked = {"divergence": forward_kl, "teacher_head": teacher_head, "chunk": 2}
-    found = vocabulary_loss(hidden, head, teacher_hidden=poisoned, labels=labels, mask=mask, **asked)
-    alone = vocabulary_loss(hidden[mask], head, teacher_hidden=teacher_hidden[mask], labels=labels[mask], **asked)
+    given = {"divergence": forward_kl, "teacher_head": teacher_head, "chunk": 2}
+    found = vocabulary_loss(hidden, head, teacher_hidden=poisoned, labels=labels, mask=mask, **given)
+    alone = vocabulary_loss(hidden[mask], head, teacher_hidden=teacher_hidden[mask], labels=labels[mask], **given)
     torch.testing.assert_close(found.value, alone.value)
     assert found.count == mask.sum() and found.value > 0.1
     assert (
@@ -114,10 +114,10 @@ def test_leading_axes_are_kept_and_the_sum_is_the_mean_times_the_count():
     hidden, head, teacher_hidden, teacher_head, _ = parts()
     mask = torch.ones(2, 6, dtype=torch.bool)
     mask[1, 2:] = False
-    asked = {"divergence": forward_kl, "teacher_head": teacher_head, "mask": mask}
-    asked |= {"teacher_hidden": teacher_hidden[:12].reshape(2, 6, H_TEACHER)}
-    mean = vocabulary_loss(hidden[:12].reshape(2, 6, H), head, **asked)
-    total = vocabulary_loss(hidden[:12].reshape(2, 6, H), head, reduction="sum", **asked)
+    given = {"divergence": forward_kl, "teacher_head": teacher_head, "mask": mask}
+    given |= {"teacher_hidden": teacher_hidden[:12].reshape(2, 6, H_TEACHER)}
+    mean = vocabulary_loss(hidden[:12].reshape(2, 6, H), head, **given)
+    total = vocabulary_loss(hidden[:12].reshape(2, 6, H), head, reduction="sum", **given)
     assert mean.soft.shape == (2, 6) and mean.count == 8
     torch.testing.assert_close(total.value, 8 * mean.value)
     torch.testing.assert_close(total.value, mean.soft.sum())
@@ -159,10 +159,10 @@ def test_the_graph_may_be_used_twice():
 
 def test_autocast_multiplies_in_bfloat16_and_keeps_the_rest_in_float32():
     hidden, head, teacher_hidden, teacher_head, labels = parts(torch.float32)
-    asked = {"divergence": forward_kl, "teacher_hidden": teacher_hidden, "teacher_head": teacher_head, "labels": labels}
-    exact = vocabulary_loss(hidden, head, **asked)
+    given = {"divergence": forward_kl, "teacher_hidden": teacher_hidden, "teacher_head": teacher_head, "labels": labels}
+    exact = vocabulary_loss(hidden, head, **given)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = vocabulary_loss(hidden, head, chunk=4, **asked)
+        found = vocabulary_loss(hidden, head, chunk=4, **given)
     assert found.value.dtype == torch.float32 and 0 < abs(found.value - exact.value) < 0.03 * exact.value
     for ours, theirs in zip(
         torch.autograd.grad(found.value, (hidden, head.weight, head.bias)),
@@ -219,10 +219,10 @@ def test_a_token_that_both_heads_rule_out_adds_nothing_and_no_nan(name):
     kept = torch.arange(V) != 3
     student = Head(weight=head.weight, bias=ruled_out)
     teacher = Head(weight=teacher_head.weight, bias=ruled_out)
-    asked = {"divergence": token_divergence(name), "teacher_hidden": teacher_hidden}
-    found = vocabulary_loss(hidden, student, teacher_head=teacher, **asked)
+    given = {"divergence": token_divergence(name), "teacher_hidden": teacher_hidden}
+    found = vocabulary_loss(hidden, student, teacher_head=teacher, **given)
     without = vocabulary_loss(
-        hidden, Head(weight=head.weight[kept]), teacher_head=Head(weight=teacher_head.weight[kept]), **asked
+        hidden, Head(weight=head.weight[kept]), teacher_head=Head(weight=teacher_head.weight[kept]), **given
     )
     torch.testing.assert_close(found.value, without.value, rtol=1e-12, atol=0)
     gradient = torch.autograd.grad(found.value, head.weight)[0]

@@ -21,7 +21,7 @@ def test_greedy_generation_with_a_cache_is_greedy_recomputation(pair):
     assert torch.equal(tokens, expected) and mask.all()
 
 
-def test_prompts_of_different_lengths_are_continued_as_if_alone(pair):
+def test_prompts_of_different_lengths_are_completed_as_if_alone(pair):
     _, model = pair
     a, b = some_tokens(1, 5), some_tokens(1, 3, seed=4)
     padded = torch.cat([a, torch.cat([b, b.new_full((1, 2), 2)], 1)])  # padded on the right, with the end's id

@@ -20,7 +20,7 @@ def test_an_architecture_that_changes_its_logits_otherwise_is_found_out():
     model = LanguageModel(build("llama"), Words())
     check_head(model)
     model.scale = 1.5
-    with pytest.raises(LimbeckError, match="treats its logits in a way this adapter does not know"):
+    with pytest.raises(LimbeckError, match="transforms its logits in a way this adapter lacks"):
         check_head(model)
 
 

@@ -41,7 +41,7 @@ def build(kind: str):
 
 
 class Words:
-    """The part of a tokenizer that the adapter asks: 300 tokens, padding equal to the end."""
+    """The part of a tokenizer that the adapter uses: 300 tokens, padding equal to the end."""
 
     vocab, pad, eos = 300, 2, (2, 5)
 

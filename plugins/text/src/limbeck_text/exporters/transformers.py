@@ -1,6 +1,6 @@
-"""Language models leave as folders that `transformers` and peft load without Limbeck.
+"""Language models as folders that `transformers` and peft load without Limbeck.
 
-Both exporters write the tokenizer and a model card beside the weights and refuse a folder that holds something.
+Both exporters write the tokenizer and a model card beside the weights and refuse a folder that is not empty.
 """
 
 import copy
@@ -52,7 +52,7 @@ def export_peft(run: Any, directory: Path | str, *, overwrite: bool = False) -> 
         )
     directory = prepare(directory, overwrite)
     base = getattr(model.plain.config, "_name_or_path", "")
-    if not base:  # a bundled teacher: nobody else has it, so it goes along
+    if not base:  # a bundled teacher, which has no folder or hub id: it is exported beside the adapters
         base = BASE
         copy.deepcopy(adapted).unload().cpu().save_pretrained(directory / BASE)
     for config in adapted.peft_config.values():

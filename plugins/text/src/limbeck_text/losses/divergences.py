@@ -1,7 +1,7 @@
-r"""Divergences between the next-token laws of a teacher and a student: pure functions, one value per token.
+r"""Divergences between the next-token distributions of a teacher and a student: pure functions, one value per token.
 
 Letters: V vocabulary; p teacher, q student, m a mixture of both. Arguments are log-probabilities (..., V) in float32 or
-float64, finite (`log_probs` sees to it); results are (...), natural logarithms, and gradients flow into both arguments.
+float64, finite (as `log_probs` makes them); results are (...), in nats, and gradients flow into both arguments.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import Tensor
 Divergence: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 # A logit of -inf (a token that a model rules out) becomes this: its probability is an exact 0, and 0 * log 0 stays 0
-# in values and gradients instead of nan. Ruling out what the other law allows then costs some 1e30 instead of inf.
+# in values and gradients instead of nan. To rule out what the other distribution allows costs some 1e30 then, not inf.
 FLOOR = -1e30
 
 
@@ -52,7 +52,7 @@ def generalized_jsd(teacher: Tensor, student: Tensor, beta: float = 0.5) -> Tens
     TRL's and Liger's convention: beta weighs the teacher. At both ends the expression is 0, so beta = 0 and 1 are
     *defined* as forward and reverse KL, and the function jumps there. What is continuous is the divergence divided by
     its weight: generalized_jsd / beta -> KL(p || q) as beta -> 0, generalized_jsd / (1 - beta) -> KL(q || p) as
-    beta -> 1. A small beta therefore asks for a learning rate that grows as 1 / beta. It never exceeds the entropy of
+    beta -> 1. A small beta therefore needs a learning rate that grows as 1 / beta. It never exceeds the entropy of
     (beta, 1 - beta), which is log 2 at 0.5 (the Jensen-Shannon divergence).
 
     Gradient in the student's log-probabilities: (1 - beta) q (log q - log m), and no more.

@@ -1,4 +1,4 @@
-"""The last layer of a language model, as the losses that never hold all logits need it.
+"""The last layer of a language model, for losses that never hold the logits of a whole batch.
 
 Letters: N tokens, H hidden width, V true vocabulary (never the rows that pad a weight matrix).
 """

@@ -2,7 +2,7 @@
 
 Logits of a whole batch are never held. Each chunk of tokens makes the student's and the teacher's logits, their
 divergence and (or) the cross-entropy with labels, and right away the gradients in hidden states, weight and bias:
-the backward pass only scales them. One chunk's logits are all that is ever there, whatever the batch.
+the backward pass only scales them. No more than one chunk's logits exist at a time, whatever the batch.
 
 Letters: N tokens, H hidden width, V vocabulary. Everything with one value per token has the leading shape of `hidden`.
 """
@@ -49,14 +49,14 @@ def vocabulary_loss(
     """sum_i w_i (soft_weight D(p_i, q_i) + hard_weight CE(q_i, label_i)) over valid tokens, or that over their number.
 
     D compares softmax(teacher logits / T) and softmax(student logits / T); the cross-entropy is at T = 1. Logits are
-    reckoned in the precision of `hidden` (autocast's, where it is on), everything after them in float32 or better.
+    computed in the precision of `hidden` (autocast's, where it is on), everything after them in float32 or better.
 
     Args:
         hidden: the student's last hidden states, (..., H).
         divergence: see `limbeck_text.losses.divergences`; None for the cross-entropy alone.
         teacher_hidden, teacher_head: (..., H') and its head, with the same V. No gradient flows into either.
         labels: (...), int64, read where the mask is true; None for no cross-entropy.
-        mask: (...), true where a token is valid; None: everywhere. Other positions are never computed with.
+        mask: (...), true where a token is valid; None: everywhere. Nothing is computed at other positions.
         weight: (...), factors w_i of single tokens. They do not change the count.
         chunk: tokens at a time; None: as many as fit the working memory (`chunk_size`).
 

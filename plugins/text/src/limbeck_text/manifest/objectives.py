@@ -67,7 +67,7 @@ COMPONENTS = [
         "Gu et al. 2024 (MiniLLM), its single-step part",
         {"divergence": {"kind": "reverse_kl"}},
         formula="KL(q || p)",
-        fails="from random weights it settles on few tokens; start from a student that knows the language",
+        fails="from random weights it settles on few tokens; start from a pretrained student",
     ),
     token_divergence(
         "jsd",
@@ -84,7 +84,7 @@ COMPONENTS = [
         {"divergence": {"kind": "generalized_jsd"}, "texts": "student", "student_fraction": 0.5},
         formula="(1 - lambda) E_data D(p, q) + lambda E_student D(p, q), no gradient through the sampling",
         cost="as jsd, and with chance lambda one student evaluation per token of the completions",
-        fails="what a student writes before it knows the language teaches little: pretrain it first",
+        fails="texts of an untrained student teach little: pretrain it first",
         generator={"log_probs", "generates"},
     ),
     token_divergence(
@@ -94,7 +94,7 @@ COMPONENTS = [
         {"divergence": {"weight": 0.0}, "ce_weight": 1.0, "texts": "teacher"},
         formula="E_{y ~ teacher} CE(y)",
         cost="1 student evaluation per step; the texts cost one teacher evaluation per token, up front",
-        fails="one draw per position tells less than the distribution it was drawn from: more steps than fkl",
+        fails="one draw per position carries less information than the distribution: more steps than fkl",
         teacher={"generates"},
     ),
 ]

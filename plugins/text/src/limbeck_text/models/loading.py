@@ -39,14 +39,18 @@ def _ends(model: Any) -> list[int]:
 
 
 def check_head(model: LanguageModel, tolerance: float = 1e-3) -> None:
-    """Compare our logits with the model's own on two tokens: an architecture may do things to them that we do not
-    know."""
+    """Compare our logits with the model's own on two tokens: an architecture may transform them in a way that `Head`
+    lacks.
+
+    Raises:
+        LimbeckError: they differ by more than `tolerance`, relative to the largest.
+    """
     tokens = torch.tensor([[0, min(1, model.vocab - 1)]], device=next(model.parameters()).device)
     with evaluating(model):
         ours, theirs = model(tokens).float(), model.plain(input_ids=tokens).logits[..., : model.vocab].float()
     if not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance * max(1.0, float(theirs.abs().max()))):
         raise LimbeckError(
-            f"{type(model.plain).__name__} treats its logits in a way this adapter does not know: they differ by "
+            f"{type(model.plain).__name__} transforms its logits in a way this adapter lacks: they differ by "
             f"{float((ours - theirs).abs().max()):.2g} from head(hidden). Known: bias, final_logit_softcapping, "
             "logit_scale, logits_scaling"
         )

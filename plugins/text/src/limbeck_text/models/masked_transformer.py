@@ -1,6 +1,6 @@
 """A masked-diffusion transformer: a bidirectional network that predicts every masked token from the visible ones.
 
-It is not told the time: with a masked process the optimal prediction depends on t only through which tokens are masked
+The time is no input: with a masked process the optimal prediction depends on t only through which tokens are masked
 (Sahoo et al. 2024, MDLM; Ou et al. 2024, RADD). Letters: B batch, L sequence, V vocabulary, H width, N heads.
 """
 
@@ -60,15 +60,15 @@ class Block(nn.Module):
 
 
 class MaskedTransformer(Predictor):
-    """`forward(xt, t, cond)` answers logits (B, L, V) over the true vocabulary; the mask is an input, never an answer.
+    """`forward(xt, t, cond)` returns logits (B, L, V) over the true vocabulary; the mask is an input, never predicted.
 
-    Logits at visible positions carry no meaning: those tokens are known, and whoever reads the prediction keeps them
-    (the carry-over of SUBS). Conditions are not read either: a prompt is part of xt, where samplers clamp it. Features
+    Logits at visible positions carry no meaning: those tokens are known, and samplers and losses keep them (the
+    carry-over of SUBS). Conditions are not read either: a prompt is part of xt, where samplers clamp it. Features
     are the hidden states (B, L, H): 0 the embedding, 1 .. layers after each block.
 
     Args:
         process: masked, with `vocab` V; its mask is the last row of the embedding.
-        space: event (L,). Shorter sequences are welcome, longer ones are refused.
+        space: event (L,). Shorter sequences are accepted, longer ones are refused.
         hidden: H, a multiple of 2 * heads.
     """
 
@@ -125,7 +125,7 @@ def pydocs_masked(**options: Any) -> MaskedTransformer:
 def pydocs_masked_teacher(**options: Any) -> MaskedTransformer:
     """The bundled teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
 
-    `teacher.provenance` says which recipe, data, licence, seed and metrics are behind it.
+    `teacher.provenance` holds its recipe, data, licence, seed and metrics.
     """
     path = PydocsMaskedTeacherOptions(**options).weights
     return teacher_files.load(path or str(resources.files("limbeck_text") / "assets" / BUNDLED), pydocs_masked)

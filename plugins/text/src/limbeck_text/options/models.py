@@ -7,16 +7,12 @@ from pydantic import Field, model_validator
 from limbeck.options import Options
 
 
-class PydocsLMOptions(Options):
-    """A fresh causal language model of the Llama type, on the bundled tokenizer."""
+class TransformerOptions(Options):
+    """Size of a transformer."""
 
     hidden: int = Field(192, ge=8, description="width")
     layers: int = Field(4, ge=1, description="transformer blocks")
     heads: int = Field(4, ge=1, description="attention heads")
-    intermediate: int | None = Field(None, ge=8, description="width of the feed-forward part; null: 8/3 of hidden")
-    context: int = Field(160, ge=2, description="longest sequence in tokens")
-    tied: bool = Field(True, description="one matrix for the embedding and the head")
-    dropout: float = Field(0.0, ge=0, lt=1, description="on embeddings, attention and feed-forward, while training")
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
@@ -26,6 +22,15 @@ class PydocsLMOptions(Options):
                 "heads"
             )
         return self
+
+
+class PydocsLMOptions(TransformerOptions):
+    """A fresh causal language model of the Llama type, on the bundled tokenizer."""
+
+    intermediate: int | None = Field(None, ge=8, description="width of the feed-forward part; null: 8/3 of hidden")
+    context: int = Field(160, ge=2, description="longest sequence in tokens")
+    tied: bool = Field(True, description="one matrix for the embedding and the head")
+    dropout: float = Field(0.0, ge=0, lt=1, description="on embeddings, attention and feed-forward, while training")
 
 
 class PydocsTeacherOptions(Options):
@@ -47,23 +52,13 @@ class CausalLMOptions(Options):
     )
 
 
-class PydocsMaskedOptions(Options):
+class PydocsMaskedOptions(TransformerOptions):
     """A fresh masked-diffusion transformer on the bundled tokenizer."""
 
-    hidden: int = Field(192, ge=8, description="width")
     layers: int = Field(3, ge=1, description="transformer blocks")
     heads: int = Field(3, ge=1, description="attention heads")
     length: int = Field(128, ge=2, description="tokens per sample, and the longest context")
     schedule: Literal["linear", "cosine"] = Field("linear", description="alpha_t, the chance that a token is visible")
-
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.hidden % (2 * self.heads):
-            raise ValueError(
-                f"hidden {self.hidden} cannot be divided into {self.heads} heads of even width: use another number of "
-                "heads"
-            )
-        return self
 
 
 class PydocsMaskedTeacherOptions(Options):

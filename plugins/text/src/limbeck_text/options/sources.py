@@ -8,13 +8,13 @@ from limbeck.options import Options
 class CompletionOptions(Options):
     """What every source of completions has."""
 
-    prompt: int = Field(32, ge=1, description="first tokens that are continued, where the data itself knows no prompts")
+    prompt: int = Field(32, ge=1, description="first tokens that are completed, where the data itself has no prompts")
     length: int | None = Field(
         None, ge=1, description="tokens of a completion; null: what is left of the data's windows"
     )
     temperature: float = Field(1.0, ge=0, description="of the sampling; 0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="smallest set of tokens with so much probability")
-    stop: bool = Field(True, description="finish at an end-of-sequence token; false: go on with the next document")
+    stop: bool = Field(True, description="end at an end-of-sequence token; false: write the next document behind it")
 
 
 class OnPolicySourceOptions(CompletionOptions):

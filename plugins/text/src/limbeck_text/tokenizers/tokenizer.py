@@ -26,7 +26,7 @@ class TextTokenizer:
     """Text to token ids and back.
 
     vocab: number of token ids, which may be less than the rows of a model's padded embedding.
-    pad, eos: ids, eos as a tuple because models may stop at several; pad may equal an eos, so ids never tell padding.
+    pad, eos: ids, eos as a tuple because models may stop at several; pad may equal an eos, so that ids mark no padding.
     """
 
     def __init__(self, backend: Any, *, vocab: int, pad: int, eos: tuple[int, ...], transformers: Any = None):

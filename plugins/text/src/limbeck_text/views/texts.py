@@ -61,7 +61,7 @@ class Texts(Picture):
 
 
 def view_tokens(samples: Any, cond: Any = None, *, captions: Sequence[str] | None = None) -> Texts:
-    """The view of the domain `tokens`: decoded texts, or ids where nobody decoded them."""
+    """The view of the domain `tokens`: decoded texts, or ids where they are not decoded."""
     if isinstance(samples, Tensor):
         samples = [" ".join(map(str, row)) for row in samples.tolist()]
     return Texts(samples, captions)
