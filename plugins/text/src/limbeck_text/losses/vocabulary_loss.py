@@ -95,7 +95,14 @@ def _spread(values: Tensor | None, kept: Tensor | None, leading: torch.Size) -> 
     return values.new_zeros(leading.numel()).index_copy(0, kept, values).reshape(leading)
 
 
-def _check(hidden, head, divergence, teacher_hidden, teacher_head, labels) -> None:
+def _check(
+    hidden: Tensor,
+    head: Head,
+    divergence: Divergence | None,
+    teacher_hidden: Tensor | None,
+    teacher_head: Head | None,
+    labels: Tensor | None,
+) -> None:
     if divergence is None and labels is None:
         raise ValueError("neither a divergence nor labels were given: there is nothing to compute. Give one, or both")
     if divergence is not None and (teacher_hidden is None or teacher_head is None):
