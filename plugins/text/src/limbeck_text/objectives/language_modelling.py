@@ -1,19 +1,19 @@
 """Pretraining of language models: cross entropy of the next token, on real text."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher
+from limbeck.interfaces import Batch, Generator, Loss, Phase, Teacher
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
+from limbeck_diffusion.objectives.base import StudentObjective
 from limbeck_text.losses.head import Head
 from limbeck_text.losses.next_token import next_token_mask
 from limbeck_text.losses.vocabulary_loss import vocabulary_loss
 
 
-class LanguageModelling(Objective):
+class LanguageModelling(StudentObjective):
     """E[-log p(x_{l+1} | x_1 .. x_l)], the mean over the valid tokens of the global batch. Needs no teacher, draws
     nothing."""
 
@@ -21,9 +21,6 @@ class LanguageModelling(Objective):
 
     def setup(self, generator: Generator, teacher: Teacher | None = None, **named: Any) -> None:
         self.add_role("generator", generator)
-
-    def phases(self, step: int) -> Sequence[Phase]:
-        return (Phase("generator", ("generator",)),)
 
     def sampling(self) -> dict[str, Any]:
         return {"use": "autoregressive", "steps": 64}

@@ -5,16 +5,16 @@ and training on the teacher's texts: they are rows of the manifest with other de
 L sequence, V vocabulary, H' the teacher's hidden width.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from limbeck.errors import LimbeckError
-from limbeck.interfaces import Batch, Generator, Loss, Objective, Phase, Teacher, unwrap
+from limbeck.interfaces import Batch, Generator, Loss, Phase, Teacher, unwrap
 from limbeck.manifest import Needs
 from limbeck.randomness import Rng
+from limbeck_diffusion.objectives.base import StudentObjective
 from limbeck_text.losses.divergences import token_divergence
 from limbeck_text.losses.head import Head
 from limbeck_text.losses.next_token import next_token_mask
@@ -25,7 +25,7 @@ from limbeck_text.options.objectives import TokenDivergenceOptions
 SOURCES = {"data": "data", "student": "on_policy", "teacher": "teacher_text"}
 
 
-class TokenDivergence(Objective):
+class TokenDivergence(StudentObjective):
     """mean over valid tokens of  weight T^2 D(p, q; T) + ce_weight CE(token), p the teacher's and q the student's
     distribution of the next token at temperature T.
 
@@ -53,9 +53,6 @@ class TokenDivergence(Objective):
                 )
             check_same_tokenizer(teacher, unwrap(generator))
         self.add_role("generator", generator)
-
-    def phases(self, step: int) -> Sequence[Phase]:
-        return (Phase("generator", ("generator",)),)
 
     def sampling(self) -> dict[str, Any]:
         return {"use": "autoregressive", "steps": 64}
