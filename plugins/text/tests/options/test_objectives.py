@@ -3,9 +3,9 @@
 import pytest
 
 import limbeck
-from limbeck import recipe as recipes
 from limbeck.errors import OptionError
 from limbeck.manifest import Needs
+from limbeck.recipe import load
 from limbeck_text.options.objectives import TokenDivergenceOptions
 
 ROWS = {
@@ -53,7 +53,7 @@ def test_options_without_meaning_are_refused_with_the_reason(name, given, messag
 
 def test_a_wrong_nested_option_of_a_recipe_names_its_full_path():
     with pytest.raises(OptionError, match="objective.divergence.temperature"):
-        recipes.load("pydocs_kd", ["objective.divergence.temperature=-1"])
+        load("pydocs_kd", ["objective.divergence.temperature=-1"])
 
 
 def test_needs_follow_the_options():
