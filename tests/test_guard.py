@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from limbeck import registry
+from limbeck.plugins.abilities import needs_of
 
 sys.path.append(str(Path(__file__).parent / "guard"))
 import bundled
@@ -75,7 +76,7 @@ def test_every_objective_is_recorded_on_every_kind_of_problem_that_it_can_run_on
     recorded = {(case.objective, case.problem.partition("-")[0]) for case in CASES.values()}
     assert len(ours("objective")) >= 21
     for entry in ours("objective"):
-        needs = registry.needs_of(entry)
+        needs = needs_of(registry.registry, entry)
         fits = [
             kind
             for kind, (generator, teacher) in CAN.items()

@@ -31,7 +31,7 @@ ROOMS = {
         "__main__",
     ),
     "limbeck_diffusion": (
-        "limbeck_diffusion manifest options formulas networks",
+        "limbeck_diffusion manifest options formulas networks augment data",
         "_plugin samplers",
         "objectives",
         "sources pipelines",

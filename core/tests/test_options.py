@@ -5,6 +5,7 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
+import limbeck
 from limbeck.errors import OptionError, PluginLoadError
 from limbeck.manifest import Component, Needs
 from limbeck.options import Options, differences, with_defaults
@@ -123,7 +124,7 @@ def test_a_preset_shows_what_differs_and_is_a_class_with_its_own_options():
         assert (special.name, special.needs, special.__doc__) == ("special", rows[1].needs, "a special case")
         assert special().options.critic.updates == 1 and Target().options.critic.updates == 3
         assert registry.create("objective", "special").options == special().options
-        card = registry.objectives["special"]
+        card = limbeck.objectives["special"]
         assert card.to_dict()["differences"] == {"critic.updates": "1"}
         assert "as general, with" in repr(card) and "critic.updates: 1" in repr(card)
         shown = {row["name"]: row["default"] for row in card.to_dict()["options"]}

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from limbeck.errors import OptionError, did_you_mean
+from limbeck.options import kinds_of
 from limbeck.recipe.text import Origin, YamlPath, dotted
 
 
@@ -56,9 +57,8 @@ def _follow(loc: Sequence[Any], model: type[BaseModel], data: Any, absent: bool)
 
 
 def _is_called(model: type[BaseModel], tag: Any) -> bool:
-    """Whether pydantic means this member of a union: by its class, or by the literal that tells members apart."""
-    literals = [field.annotation for field in model.model_fields.values() if get_origin(field.annotation) is Literal]
-    return tag == model.__name__ or any(tag in get_args(literal) for literal in literals)
+    """Whether pydantic means this member of a union: by its class, or by its `kind`."""
+    return tag == model.__name__ or tag in kinds_of(model)
 
 
 def _annotations_below(annotations: Sequence[Any], part: Any) -> list[Any]:
