@@ -32,9 +32,8 @@ ROOMS = {
     ),
     "limbeck_diffusion": (
         "limbeck_diffusion manifest options formulas networks augment data",
-        "_plugin samplers",
-        "objectives",
-        "sources pipelines",
+        "_plugin samplers sources",
+        "objectives pipelines",
     ),
     "limbeck_image": ("limbeck_image manifest options views", "_plugin data", "networks features", "metrics"),
     "limbeck_text": (
@@ -46,10 +45,11 @@ ROOMS = {
         "metrics",
     ),
     "limbeck_3d": (
-        "limbeck_3d manifest options views rendering",
-        "_plugin data scenes",
-        "networks features exporters callbacks",
-        "metrics teachers report",
+        "limbeck_3d manifest prompts views rendering samplers",
+        "_plugin options geometry",
+        "data scenes networks",
+        "features sources exporters callbacks teachers",
+        "metrics report",
     ),
     "limbeck_audio": (
         "limbeck_audio manifest options signal synthesis",
@@ -58,11 +58,12 @@ ROOMS = {
         "metrics",
     ),
     "limbeck_video": (
-        "limbeck_video manifest options encoding",
-        "_plugin data views",
-        "networks features physics",
+        "limbeck_video manifest options encoding physics samplers",
+        "_plugin decoding views exporters",
+        "data",
+        "networks features",
         "metrics",
-        "exporters report",
+        "report",
     ),
     "acme_distill": ("acme_distill options planar ring", "energy _plugin"),
 }
@@ -75,7 +76,6 @@ UPWARD = {
         "limbeck.plugins.registry -> limbeck.recipe.option_errors",
     },
     "limbeck_text": {"limbeck_text.tokenizers.tokenizer -> limbeck_text.data.cpython_docs"},
-    "limbeck_3d": {"limbeck_3d.options.models -> limbeck_3d.data.words"},
 }
 
 
