@@ -106,8 +106,11 @@ def options_are_light(case: Case) -> None:
 
 @check_for("plugin")
 def options_round_trip(case: Case) -> None:
-    """Options are frozen pydantic models: equal after JSON and back, unknown keys refused, every field documented."""
+    """Options are frozen pydantic models: equal after JSON and back, unknown keys refused, every field documented,
+    those of blocks too. What a row of the manifest states as `defaults` are options of its model."""
     from pydantic import BaseModel, ValidationError
+
+    from limbeck.catalogue.cards import options_table
 
     tried = 0
     for c in components_of(manifest_of(case)):
@@ -115,9 +118,9 @@ def options_round_trip(case: Case) -> None:
             continue
         where, model = f"{c.kind} {c.name!r}", options_of(c)
         assert issubclass(model, BaseModel), f"{where}: {c.options} is no pydantic model; subclass limbeck.Options"
-        for name, field in model.model_fields.items():
-            assert field.description, (
-                f"{where}: option {name!r} has no description; write Field(..., description='...')"
+        for row in options_table(model):
+            assert row["description"], (
+                f"{where}: option {row['name']!r} has no description; write Field(..., description='...')"
             )
         if any(field.is_required() for field in model.model_fields.values()) or c.example is None:
             continue  # says nothing without something that nobody has by default
