@@ -27,11 +27,11 @@ def test_a_ramp_is_constant_before_and_behind_and_straight_between():
 
 
 @pytest.mark.parametrize(
-    ("law", "share"),
+    ("shape", "share"),
     [("linear", lambda u: u), ("cosine", lambda u: (1 - math.cos(math.pi * u)) / 2), ("sqrt", math.sqrt)],
 )
-def test_laws_are_their_closed_forms(law, share):
-    ramp = Ramp(start=2.0, end=10.0, steps=8, law=law)
+def test_shapes_are_their_closed_forms(shape, share):
+    ramp = Ramp(start=2.0, end=10.0, steps=8, shape=shape)
     for step in range(9):
         assert value_at(ramp, step) == pytest.approx(2 + 8 * share(step / 8))
 

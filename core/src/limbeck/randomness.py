@@ -29,7 +29,7 @@ def derive_seed(seed: int, step: int, phase: str, repeat: int, purpose: str) -> 
 
 
 class Rng:
-    """Named draws. `part` of `parts` says which slice of the global batch the caller holds."""
+    """Named draws. The caller holds slice `part` of `parts` of the global batch."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Rng:
         return self._rows(lambda s: torch.randint(high, s, generator=g, device=self.device), shape)
 
     def shared_integer(self, purpose: str, high: int) -> int:
-        """One integer in [0, high) for the whole global batch (the exit index of a rollout, say)."""
+        """One integer in [0, high) for the whole global batch (the exit index of a rollout, for one)."""
         if high == 1:
             return 0
         g = torch.Generator("cpu").manual_seed(derive_seed(self.seed, self.step, self.phase, self.repeat, purpose))

@@ -1,6 +1,6 @@
 """Numbers that change while a run goes on: `0.98`, or `{start: 0.98, end: 0.5, steps: 500}`. Imports no torch.
 
-The value is a function of the step, so that a resumed run goes on where it was.
+The value is a function of the step, so that a resumed run continues where it was.
 """
 
 import math
@@ -20,7 +20,7 @@ class Ramp(BaseModel):
     end: Finite
     steps: int = Field(ge=1, description="how many steps the change takes")
     after: int = Field(default=0, ge=0, description="steps before it begins")
-    law: Literal["linear", "cosine", "sqrt"] = Field(
+    shape: Literal["linear", "cosine", "sqrt"] = Field(
         default="linear",
         description="share of the change made after a share u of the steps: u, (1 - cos pi u)/2, u^0.5",
     )
@@ -34,9 +34,9 @@ def value_at(scheduled: Scheduled, step: int) -> float:
     if not isinstance(scheduled, Ramp):
         return float(scheduled)
     share = min(max((step - scheduled.after) / scheduled.steps, 0.0), 1.0)
-    if scheduled.law == "cosine":
+    if scheduled.shape == "cosine":
         share = 0.5 * (1 - math.cos(math.pi * share))
-    elif scheduled.law == "sqrt":
+    elif scheduled.shape == "sqrt":
         share = math.sqrt(share)
     return scheduled.start + (scheduled.end - scheduled.start) * share
 

@@ -138,7 +138,7 @@ def test_mistakes_are_named():
         cache.read(5)
     with pytest.raises(ValueError, match="window of one or more frames"):
         Cache(1, window=0)
-    with pytest.raises(ValueError, match="sink says how many first frames stay beside a window"):
+    with pytest.raises(ValueError, match="sink is how many first frames stay beside a window"):
         Cache(1, sink=2)
     with pytest.raises(ValueError, match="one or more layers"):
         Cache(0)

@@ -123,7 +123,7 @@ def test_renoising_uses_the_noise_level_of_the_next_call(process):
 def test_deterministic_transitions_follow_the_exact_trajectory_of_an_exact_generator(process):
     # the flow map of a Gaussian, jumped along: semigroup, so any number of calls ends at the same place
     teacher = GaussianTeacher(process, torch.tensor([1.0, -2.0]), torch.tensor([0.5, 1.5]))
-    student: GaussianPredictor = teacher.trainable_copy(answers="flow_map")
+    student: GaussianPredictor = teacher.trainable_copy(predicts="flow_map")
     noise = process.prior_std * torch.randn(5, 2, dtype=torch.float64)
     times = tuple(process.t_max * f for f in (1.0, 0.7, 0.3))
     exact = teacher.consistency(noise, torch.full((5,), process.t_max, dtype=torch.float64))

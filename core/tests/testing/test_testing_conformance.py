@@ -583,13 +583,13 @@ def test_the_report_counts_and_raises():
     assert check(GaussianTeacher(EDM(), torch.zeros(2), 1.0)).raise_for_failures()
 
 
-def test_the_kind_is_found_out_or_asked_for():
+def test_the_kind_is_found_out_or_has_to_be_given():
     from limbeck.testing.conformance.kits import kind_of
 
     assert kind_of(GaussianTeacher(EDM(), 0.0, 1.0)) == "teacher"
     assert kind_of(GaussianPredictor(EDM(), 0.0, 1.0)) == "generator"
     assert kind_of(Regression()) == "objective" and kind_of(ToyData()) == "data"
-    with pytest.raises(TypeError, match="cannot tell what dict is; pass kind="):
+    with pytest.raises(TypeError, match="dict is nothing that a kit knows; pass kind="):
         check(dict)
     with pytest.raises(TypeError, match="takes a component"):
         check(3)

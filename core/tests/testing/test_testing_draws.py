@@ -30,7 +30,7 @@ def test_parts_are_slices_of_what_was_given():
 
 def test_a_name_that_was_not_given_is_an_error_that_says_what_was():
     with pytest.raises(
-        KeyError, match=r"named 'eps' of shape \(4, 1\) was asked for; FixedDraws was given: 'noise', 't'"
+        KeyError, match=r"named 'eps' of shape \(4, 1\) was drawn; FixedDraws was given: 'noise', 't'"
     ):
         FixedDraws({"t": torch.zeros(4), "noise": torch.zeros(4, 1)}).normal("eps", (4, 1))
     with pytest.raises(KeyError, match="integer named 'exit' below 4"):
@@ -40,7 +40,7 @@ def test_a_name_that_was_not_given_is_an_error_that_says_what_was():
 
 
 def test_a_draw_of_the_wrong_shape_or_range_is_refused():
-    with pytest.raises(ValueError, match=r"given with shape \(3, 1\); the code under test asked for \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"given with shape \(3, 1\); the code under test drew \(4, 1\)"):
         FixedDraws({"eps": torch.zeros(3, 1)}).normal("eps", (4, 1))
     with pytest.raises(ValueError, match=r"integers in \[0, 2\)"):
         FixedDraws({"k": torch.tensor([2])}).integers("k", 2, (1,))

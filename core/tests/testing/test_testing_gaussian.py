@@ -319,7 +319,7 @@ def test_the_law_of_a_generator_is_its_perfect_critic():
         torch.testing.assert_close((w[:, None] * x0).sum(0), torch.tensor([0.7]).double())
         torch.testing.assert_close((w[:, None] * (x0 - 0.7) ** 2).sum(0), torch.tensor([0.36]).double())
         xt = process.add_noise(x0, z[:, 1:], t)
-        critic = generator.law()
+        critic = generator.denoiser()
         loss = (w[:, None] * (critic(xt, t).x0_hat - x0) ** 2).sum()
         # irreducible posterior variance: A^2 sigma^2 / (alpha^2 A^2 + sigma^2) = A^2 s^2 / (A^2 + s^2), s = sigma /
         # alpha
@@ -338,7 +338,7 @@ def test_quadrature_of_the_score_difference_gives_fixture_one():
         t = process.time(torch.tensor(1.125, dtype=torch.float64)).expand(len(w))
         x0 = generator(process.prior_std * z[:, :1], torch.full_like(t, process.t_max)).x0_hat
         xt = process.add_noise(x0, z[:, 1:], t).detach()
-        field = (generator.law()(xt, t).x0_hat - teacher(xt, t).x0_hat).detach()
+        field = (generator.denoiser()(xt, t).x0_hat - teacher(xt, t).x0_hat).detach()
         (w[:, None] * field * x0).sum().backward()
         assert float(generator.means.grad) == pytest.approx(0.4710298160, abs=1e-9)
         assert float(generator.factor.grad) == pytest.approx(-0.2102026735, abs=1e-9)
@@ -347,7 +347,7 @@ def test_quadrature_of_the_score_difference_gives_fixture_one():
 @pytest.mark.parametrize("law", ["diagonal", "correlated"])
 def test_a_predictor_can_answer_the_end_of_its_trajectory(law):
     teacher, xt, t, _ = setting(TrigFlow(), law)
-    student = teacher.trainable_copy(answers="flow_map")
+    student = teacher.trainable_copy(predicts="flow_map")
     torch.testing.assert_close(student(xt, t).x0_hat, teacher.consistency(xt, t), rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(student(xt, torch.zeros_like(t)).x0_hat, xt)
     assert float((student(xt, t).x0_hat - teacher(xt, t).x0_hat).abs().max()) > 0.05

@@ -23,13 +23,13 @@ class Data(ABC):
 
     def prepare(self, teacher: Any) -> None:  # noqa: B027 (most data needs none)
         """Called once when a recipe's teacher (without guidance; the generator, where there is none) and data are
-        built. Data told in words asks a teacher that reads prompts, `teacher.encode(prompts)`, for its conditions."""
+        built. Data of prompts gets its conditions from a teacher that reads them, `teacher.encode(prompts)`."""
 
     def split(self, name: Literal["train", "held_out"]) -> "Data":
         raise TypeError(f"{type(self).__name__} has no {name!r} split")
 
     def conditions(self, count: int, rng: Rng) -> Any:
-        """`count` conditions drawn from the data's own law (None for unconditional data)."""
+        """`count` conditions drawn from the data's own distribution (None for unconditional data)."""
         return self.batch(rng.integers("conditions", len(self), (count,)).cpu()).cond
 
 

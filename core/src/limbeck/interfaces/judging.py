@@ -68,8 +68,8 @@ class ModelMetric(ABC):
     """Judges a model itself, not its samples: likelihood of held-out data, divergence from the teacher. `better` as in
     `Metric`. Registered as kind `metric` too.
 
-    One that makes samples of its own (longer ones, timed ones) sets `samples` and is told how the row it judges is
-    sampled: `sampler=` and `steps=`, the Sampler being the one of the run or of the teacher.
+    One that makes samples of its own (longer ones, timed ones) sets `samples` and is called with how the row that it
+    judges is sampled: `sampler=` and `steps=`, the Sampler being the one of the run or of the teacher.
     """
 
     better: ClassVar[Mapping[str, Literal["lower", "higher"]]] = {}
@@ -81,7 +81,7 @@ class ModelMetric(ABC):
 
 
 class Metric(ABC):
-    """Judges samples. `better` says for every number it returns whether lower or higher is better."""
+    """Judges samples. `better` has lower or higher for every number it returns."""
 
     better: ClassVar[Mapping[str, Literal["lower", "higher"]]] = {}
 
@@ -93,7 +93,7 @@ class Metric(ABC):
 class Picture(ABC):
     """What a `view` makes of samples: something to save (as .png at least), and something to put into a page.
 
-    `still` is false where a PNG does not say everything (text to read, sound, a scene that turns): runs then keep the
+    `still` is false where a PNG does not show everything (text to read, sound, a scene that turns): runs then keep the
     page's fragment beside it.
     """
 

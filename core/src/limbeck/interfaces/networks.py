@@ -23,7 +23,7 @@ Network = TypeVar("Network", bound=nn.Module)
 class Teacher(nn.Module, ABC):
     """A frozen model to distil from.
 
-    On a process, `forward(xt, t, cond, *, features=())` answers a Prediction with `x0_hat` (Gaussian) or `logits`
+    On a process, `forward(xt, t, cond, *, features=())` returns a Prediction with `x0_hat` (Gaussian) or `logits`
     (categorical). A model without one (`process` None: an autoregressive language model) has a forward of its own.
     """
 
@@ -71,12 +71,12 @@ class Generator(nn.Module, ABC):
 class Predictor(Teacher, Generator):
     """The network behind most roles: teacher when frozen, critic or few-step student when copied and trained.
 
-    `forward(xt, t, cond, s=..., features=...)` answers `x0_hat` (or logits), and `xs` when asked for a second time s.
+    `forward(xt, t, cond, s=..., features=...)` predicts `x0_hat` (or logits), and `xs` at a second time s.
 
     A causal one also goes on from finished frames: `new_cache()` gives a `limbeck.networks.cache.Cache`, which
     `forward(xt, t, cond, cache=cache, write=False)` reads, with xt (B, f, ...) the next f frames only; `write=True`, on
     clean frames, adds them. Where `cache_ahead` is true, `write=True, ahead=n` adds all but the last n frames, which
-    are the next chunk and see what was added: the answers of two calls, in less than the time of two.
+    are the next chunk and see what was added: the predictions of two calls, in less than the time of two.
     """
 
     process: "Process"
@@ -103,7 +103,7 @@ class Predictor(Teacher, Generator):
         return copy.deepcopy(self).train().requires_grad_(True)
 
     def new_cache(self, window: int | None = None, sink: int = 0, tag: str = "cond") -> "Cache":
-        """An empty cache for calls chunk by chunk; `window` and `sink` say which finished frames it holds."""
+        """An empty cache for calls chunk by chunk; `window` and `sink` limit which finished frames it holds."""
         raise TypeError(
             f"{type(self).__name__} carries no cache, so it cannot go on from finished frames. Chunk by chunk runs a "
             "causal network (ability: cache); diffusion_forcing samples any network that takes a time per frame"

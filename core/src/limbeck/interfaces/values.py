@@ -25,12 +25,12 @@ class Codec(nn.Module):
         return value
 
     def shown(self, value: Tensor) -> Any:
-        """What the domain's view is given: what `decode` answers, unless a view can do with less (a spectrogram is
+        """What the domain's view is given: what `decode` returns, unless a view can do with less (a spectrogram is
         drawn as it is, and only the sounds that are played are decoded)."""
         return self.decode(value)
 
     def fingerprint(self) -> str | None:
-        """What the values mean, where numbers alone do not say it (token ids): equal for codecs that agree. None: no
+        """What the values mean, where numbers alone do not show it (token ids): equal for codecs that agree. None: no
         such thing. `build` refuses partners that disagree."""
         return None
 
@@ -46,8 +46,8 @@ class Space:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a predictor says at (xt, t): `x0_hat` (B, *event) on a Gaussian process, `logits` (B, L, V) on a categorical
-    one, `xs` (B, *event) when a second time s was asked for; hidden `features` by request, one tensor each."""
+    """What a predictor returns at (xt, t): `x0_hat` (B, *event) on a Gaussian process, `logits` (B, L, V) on a
+    categorical one, `xs` (B, *event) at a second time s; hidden `features` by request, one tensor each."""
 
     x0_hat: Tensor | None = None
     logits: Tensor | None = None
@@ -109,7 +109,7 @@ class Sample:
 class Loss:
     """`value` is the scalar to descend; `terms` are named scalars to log, detached.
 
-    `count`, (), says that `value` is a mean over so many items (valid tokens): the engine then averages over the
+    `count`, (): `value` is a mean over so many items (valid tokens), and the engine averages over the
     items of the global batch, however unevenly micro-batches and processes hold them. None: over samples.
     `explain` is called when the value or its gradient is not finite, and raises if it knows why: a check that would
     make every step wait for the device.

@@ -1,14 +1,14 @@
 """What a causal network keeps of finished frames: an explicit object that the caller owns, never hidden state.
 
 A call with `cache=` reads the held frames and gives the chunk's own keys and values back by `write` only when it is
-asked to (`write=True`), once per chunk, on the finished clean frames. What was written becomes visible with `advance`,
+called with `write=True`, once per chunk, on the finished clean frames. What was written becomes visible with `advance`,
 so a call never reads its own frames twice.
 
     cache = predictor.new_cache(window=9, sink=3)
     predictor(xt, t, cond, cache=cache)                    # reads; as often as one likes
     predictor(x0, zero, cond, cache=cache, write=True)     # writes; the next chunk starts behind it
 
-Some networks do the second call and the first of the next chunk at once (`Predictor.cache_ahead`): `ahead=n` says that
+Some networks do the second call and the first of the next chunk at once (`Predictor.cache_ahead`): `ahead=n` means that
 the last n frames given are that chunk, which sees what this cache will hold and is not written.
 
 Letters: B batch, F frames of a clip, f of a chunk.
@@ -78,7 +78,7 @@ class Cache:
         if window is not None and window < 1:
             raise ValueError(f"a cache holds a window of one or more frames, or all of them (None); got {window}")
         if sink < 0 or (sink and window is None):
-            raise ValueError(f"sink says how many first frames stay beside a window; got sink={sink}, window={window}")
+            raise ValueError(f"sink is how many first frames stay beside a window; got sink={sink}, window={window}")
         self.layers, self.window, self.sink, self.tag, self.on_evict = layers, window, sink, tag, on_evict
         self.clear()
 
@@ -89,7 +89,7 @@ class Cache:
         self._held: list[Held | None] = [None] * self.layers
         self._written: dict[int, Held] = {}
 
-    # --- what the caller asks ---
+    # --- what a caller reads ---
 
     @property
     def start(self) -> int:
@@ -129,8 +129,8 @@ class Cache:
         wrong = [layer for layer, pair in self._written.items() if any(x.shape[1] != frames for x in pair)]
         if missing or wrong:
             self._written = {}
-            said = f"layers {missing} did not write" if missing else f"layers {wrong} wrote another number of frames"
-            raise RuntimeError(f"advance({frames}): {said}. Every layer writes all frames of a chunk, once")
+            fault = f"layers {missing} did not write" if missing else f"layers {wrong} wrote another number of frames"
+            raise RuntimeError(f"advance({frames}): {fault}. Every layer writes all frames of a chunk, once")
         everything = (*self._positions, *range(self._start, self._start + frames))
         kept = set(held_positions(self._start + frames, self.window, self.sink))
         stay = [i for i, position in enumerate(everything) if position in kept]

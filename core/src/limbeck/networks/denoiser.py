@@ -1,4 +1,4 @@
-"""Adapters convert once: a raw network with its own prediction kind becomes a `Predictor` that answers x0_hat."""
+"""Adapters convert once: a raw network with its own prediction kind becomes a `Predictor` of x0_hat."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,8 +14,8 @@ from limbeck.process.gaussian import GaussianProcess
 class Denoiser(Predictor):
     """A network as a `Predictor` on a Gaussian process.
 
-    `network(x, t, cond, s=..., features=...)` returns `out` (B, *event), and `(out, features)` when features are asked
-    for. It sees `x` scaled to unit variance and a time in [0, 1]-like range, the shape of t ((B,), or (B, F) for one
+    `network(x, t, cond, s=..., features=...)` returns `out` (B, *event), and `(out, features)` with features.
+    It sees `x` scaled to unit variance and a time in [0, 1]-like range, the shape of t ((B,), or (B, F) for one
     per frame), see `prediction`:
 
     - velocity, v, eps, x0: x_in = x_t / sqrt(alpha_t^2 sigma_data^2 + sigma_t^2), time = t / t_max; out is that
@@ -25,11 +25,11 @@ class Denoiser(Predictor):
 
     Args:
         null: label (int) or tensor that means "no condition"; None if the network has no unconditional branch.
-        two_times: the network accepts s (flow maps); `xs` is then answered by the DDIM form of x0_hat(x_t, t, s).
+        two_times: the network accepts s (flow maps); `xs` is then the DDIM form of x0_hat(x_t, t, s).
 
     A causal network that can go on from finished frames has `new_cache(window, sink, tag)`, takes `cache=` and `write=`
-    (see `limbeck.networks.cache`), and says in `chunk` how many frames attend to each other in a call on a whole clip
-    (1); one that takes `ahead=` as well says so in `cache_ahead`.
+    (see `limbeck.networks.cache`), and has `chunk`, how many frames attend to each other in a call on a whole clip (1);
+    one that takes `ahead=` as well sets `cache_ahead`.
     """
 
     process: GaussianProcess

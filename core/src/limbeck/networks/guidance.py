@@ -79,7 +79,7 @@ class Guided(Teacher):
         return inner.new_cache(window, sink, tag)
 
     def trainable_copy(self, mode="full", **options):
-        """A copy of the unguided network: a critic follows the student's law, guidance is the teacher's business."""
+        """A copy of the unguided network: a critic follows the student's samples, guidance belongs to the teacher."""
         return self.teacher.trainable_copy(mode, **options)
 
 
@@ -99,5 +99,5 @@ def both(
 
 
 def unguided(teacher: Teacher) -> Teacher:
-    """The teacher inside its guidance, or the teacher itself: whoever needs both branches apart asks this one."""
+    """The teacher inside its guidance, or the teacher itself: for whoever needs both branches apart."""
     return unguided(teacher.teacher) if isinstance(teacher, Guided) else teacher

@@ -1,9 +1,9 @@
 """Networks whose weights are spread over processes, in place, by torch's `fully_shard` (FSDP2).
 
 Every process then holds some rows of each tensor, as a DTensor, and a call of `forward` gathers what it needs, in all
-processes at once. Whatever looks at weights otherwise asks here: `unsharded` for methods other than forward,
+processes at once. Whatever reads weights otherwise comes here: `unsharded` for methods other than forward,
 `plain_copy` for a network of one's own, `part` for what lies in this process. For a network that is not spread they do
-nothing, so that an objective or a source need not ask.
+nothing, so that an objective or a source need not distinguish.
 """
 
 import copy
@@ -41,7 +41,7 @@ def part(tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gathered(tensor: Tensor) -> Tensor:
-    """All of a tensor. Every process has to ask, in the same order."""
+    """All of a tensor. Every process has to call it, in the same order."""
     return tensor.detach().full_tensor() if is_spread(tensor) else tensor.detach()  # type: ignore[attr-defined]
 
 
@@ -211,7 +211,7 @@ def _skeleton(module: nn.Module, leave: Collection[int]) -> nn.Module:
 def plain_copy(module: nn.Module, weights: Mapping[str, Tensor] | None = None, *, keep: bool = True) -> Any:
     """A copy of a network that is spread no longer; of any other network, a deep copy.
 
-    Of a spread one, every process has to ask.
+    Of a spread one, every process has to call it.
 
     Args:
         weights: other values for its parameters, by their names (an average).

@@ -1,4 +1,4 @@
-r"""Categorical processes: how tokens are corrupted, and the exact laws of one step back.
+r"""Categorical processes: how tokens are corrupted, and the exact distributions of one step back.
 
 Every token is kept with probability alpha_t and otherwise replaced: by the mask (`MaskedProcess`, Sahoo et al. 2024,
 MDLM) or by a token drawn uniformly from the vocabulary, itself included (`UniformProcess`, Austin et al. 2021, D3PM):
@@ -109,7 +109,7 @@ class CategoricalProcess(ABC):
 
     @abstractmethod
     def prior(self, dtype: torch.dtype = torch.float64) -> Tensor:
-        """pi, the law of a token at t = 1, (S,)."""
+        """pi, the distribution of a token at t = 1, (S,)."""
 
     # --- corrupting ---
 
@@ -126,7 +126,7 @@ class CategoricalProcess(ABC):
 
     @abstractmethod
     def _replacement(self, u: Tensor) -> Tensor:
-        """Tokens of law pi from u uniform on [0, 1), (B, L)."""
+        """Tokens distributed as pi from u uniform on [0, 1), (B, L)."""
 
     def prior_sample(self, shape: tuple[int, ...], rng: Rng, purpose: str = "noise") -> Tensor:
         """x at t = 1, (B, L). Draws uniform `purpose`."""

@@ -1,4 +1,4 @@
-r"""Gaussian processes: how data is corrupted, and every conversion between the ways to say what a network predicts.
+r"""Gaussian processes: how data is corrupted, and every conversion between the kinds of prediction.
 
     x_t = alpha_t x0 + sigma_t eps,      t = 0 is data, t = t_max is noise
 
@@ -10,7 +10,7 @@ r"""Gaussian processes: how data is corrupted, and every conversion between the 
 
 `v` and `velocity` are equal only on the trigonometric path. Conversions are exact algebra; they are singular only where
 the quantity carries no information: eps and score at sigma_t = 0 (returned as 0, the limit of consistent input), and x0
-from eps or score at alpha_t = 0 (returned as nan: pure noise says nothing about x0, and nan is caught by the engine).
+from eps or score at alpha_t = 0 (returned as nan: pure noise has no information about x0, and the engine catches nan).
 """
 
 import math
@@ -63,7 +63,7 @@ class GaussianProcess(ABC):
     def time(self, sigma_edm: Tensor) -> Tensor:
         """The time at which sigma_t / alpha_t equals `sigma_edm`; the inverse of `sigma_edm`."""
 
-    # --- what a process prefers: solvers, grids and distributions of t ask these, never for its class ---
+    # --- what a process prefers: solvers, grids and distributions of t depend on these, never on its class ---
 
     @property
     def spacing(self) -> Spacing:
@@ -134,7 +134,7 @@ class GaussianProcess(ABC):
         variance = b.sigma_t**2 - (ratio * a.sigma_t) ** 2
         return ratio * xs + variance.clamp_min(0).sqrt() * eps
 
-    # --- saying the same thing in other words ---
+    # --- from one kind of prediction to another ---
 
     def convert(self, value: Tensor, given: Kind, wanted: Kind, xt: Tensor, t: Tensor) -> Tensor:
         """Turn a prediction of one kind into another at (xt, t). value, xt (B, *event)."""

@@ -1,6 +1,6 @@
 """Chunked rollouts: a causal generator makes a clip chunk by chunk, each from its own noise and a cache of what was.
 
-`chunk_stream` yields finished chunks as they come and never ends unless told to; `chunked_rollout` is the same loop
+`chunk_stream` yields finished chunks as they come and never ends without `frames`; `chunked_rollout` is the same loop
 with gradients, for training. Chunk k draws its noise as `noise/{k}` and what it is noised with between calls as
 `renoise/{k}/{i}`, so it depends on (seed, k) and on the chunks before, not on how many follow.
 
@@ -42,7 +42,7 @@ def chunk_stream(
 ) -> Iterator[Tensor]:
     """Finished chunks (B, f, ...) one by one; Huang et al. 2025 (Self-Forcing), Alg. 1.
 
-    A chunk runs the plan on its own noise, reading the cache; when the next one is asked for, it is written into the
+    A chunk runs the plan on its own noise, reading the cache; when the next one is requested, it is written into the
     cache, clean (or at `context_time`), without gradient: by a call of its own, or by the next chunk's first call where
     the generator can (`cache_ahead`) and no gradient is wanted of that call. Nothing is computed ahead, and a consumer
     may stop at any time: what is left is the cache, and that is gone with the generator object.
@@ -124,7 +124,7 @@ def write_chunk(
         ahead: states of the next chunk (B, n, ...) and their times (B,), for the same call. Needs `cache_ahead`.
 
     Returns:
-        What the network says of that next chunk, and of the finished one where there is none.
+        The network's prediction of that next chunk, or of the finished one where there is none.
     """
     spec: Any = unwrap(generator)
     process: GaussianProcess = spec.process
@@ -135,19 +135,19 @@ def write_chunk(
         x0 = process.add_noise(x0, rng.normal(purpose, x0.shape, x0.dtype), t)
     before, frames = cache.start, x0.shape[1]
     if ahead is None:
-        answer = generator(x0, t, cond, cache=cache, write=True)
+        prediction = generator(x0, t, cond, cache=cache, write=True)
     else:
         xt, time = ahead
         both = torch.cat([x0, xt], 1)
         times = torch.cat([t[:, None].expand(-1, frames), time[:, None].expand(-1, xt.shape[1])], 1)
         whole = generator(both, times, cond, cache=cache, write=True, ahead=xt.shape[1])
-        answer = Prediction(x0_hat=whole.x0_hat[:, frames:])
+        prediction = Prediction(x0_hat=whole.x0_hat[:, frames:])
     if cache.start != before + frames:
         raise RuntimeError(
             f"a call with write=True took the cache from frame {before} to {cache.start}; expected "
             f"{before + frames}. The network writes every layer and then calls cache.advance(frames)"
         )
-    return answer
+    return prediction
 
 
 def chunked_rollout(
@@ -166,7 +166,7 @@ def chunked_rollout(
     last `tail` frames, and through nothing else: the memory of a training step grows with `tail`, not with `frames`.
 
     Args:
-        frames: None: as many as the generator's space says.
+        frames: None: those of the generator's space.
     """
     spec: Any = unwrap(generator)
     frames = spec.space.event[0] if frames is None else frames

@@ -32,7 +32,7 @@ def encode(space: Space, prompt: str) -> Tensor:
 
 
 def room(network: Any, prompt: Tensor | None, steps: int | None, usual: int, *, streams: bool) -> int:
-    """Steps of the sampler: those asked for, else the usual ones as far as the context has room for them.
+    """Steps of the sampler: those given, else the usual ones as far as the context has room for them.
 
     Args:
         streams: a step writes one token behind the prompt; otherwise steps fill the context however many they are.
@@ -46,7 +46,7 @@ def room(network: Any, prompt: Tensor | None, steps: int | None, usual: int, *, 
     if steps is not None and size + steps > context:
         raise RecipeError(
             f"the prompt has {size} tokens; {steps} more do not fit into the model's context of {context}. "
-            f"Ask for at most {context - size} (--steps), or shorten the prompt"
+            f"Take at most {context - size} (--steps), or shorten the prompt"
         )
     return steps or min(usual, context - size)
 
@@ -62,16 +62,16 @@ def stream(
     device, codec = device_of(network), network.space.codec
     rng = Rng(seed, step=number, phase="evaluation", device=device)
     ids: list[int] = [] if prompt is None else prompt.tolist()
-    said = codec.decode(torch.tensor([ids]))[0] if ids else ""
+    written = codec.decode(torch.tensor([ids]))[0] if ids else ""
     given = None if prompt is None else prompt.to(device)
     with evaluating(network):
         for token in sampler.stream(network, given, steps=steps, rng=rng):  # type: ignore[attr-defined]
             ids.append(int(token))
             text = codec.decode(torch.tensor([ids]))[0]
-            if text.endswith(UNFINISHED) or not text.startswith(said):
+            if text.endswith(UNFINISHED) or not text.startswith(written):
                 continue  # in the middle of a character
-            yield text[len(said) :]
-            said = text
+            yield text[len(written) :]
+            written = text
     text = codec.decode(torch.tensor([ids]))[0] if ids else ""
-    if text.startswith(said) and len(text) > len(said):
-        yield text[len(said) :]
+    if text.startswith(written) and len(text) > len(written):
+        yield text[len(written) :]

@@ -1,8 +1,8 @@
 """Samples that carry gradients: few-step rollouts, renders of scenes, tokens from one call.
 
-`produce` is the door for every objective that moves a sample: whatever the generator is, it answers a `Sample` in the
+`produce` is the door for every objective that moves a sample: whatever the generator is, it returns a `Sample` in the
 teacher's space and the tensor at which the gradient is to be injected. Core calls `generator.forward` as often as the
-plan says.
+plan requires.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class Plan:
 
     times: t_1 > t_2 > ... > t_n, the input time of each call.
     transition: `renoise` (x_{k+1} = alpha x0_hat + sigma eps', consistency and DMD2), `ddim` (deterministic step with
-        x0_hat fixed) or `jump` (the flow map itself answers x at the next time).
+        x0_hat fixed) or `jump` (the flow map itself predicts x at the next time).
     exit: `last` runs all calls; `random` leaves after a call drawn uniformly, one for the whole global batch
         (backward simulation, Yin et al. 2024, Sec. 4.5).
     """
@@ -84,7 +84,7 @@ def rollout(
         noise = process.prior_sample((conditions.count(cond, batch_size), *spec.space.event), rng)
     last = exit_of(plan, rng)
     value = walk(
-        lambda x, t, **asks: generator(x, t, cond, **asks), process, noise, plan, last=last, grad=grad,
+        lambda x, t, **more: generator(x, t, cond, **more), process, noise, plan, last=last, grad=grad,
         eps=lambda k, like: rng.normal(f"renoise/{k}", like.shape, like.dtype),
     )  # fmt: skip
     return Sample(value=value, at=value, t_from=plan.times[last], t_to=0.0, evaluations=last + 1)
@@ -181,7 +181,7 @@ def _rendered(scene: nn.Module, batch: Batch, space: Space, grad: Grad) -> Sampl
         render = scene(batch.cond)
         at = space.codec.encode(render.image)
     if grad == "none":
-        at = at.detach()  # a view of a parameter asks for gradients even where none are recorded
+        at = at.detach()  # a view of a parameter requires gradients even where none are recorded
     if at.shape[1:] != space.event:
         raise ValueError(
             f"the scene's render {tuple(render.image.shape[1:])} becomes {tuple(at.shape[1:])} in the teacher's space, "

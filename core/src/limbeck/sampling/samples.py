@@ -117,7 +117,7 @@ class OneCall(Sampler):
 
 
 def balanced_conditions(data: Data | None, count: int, seed: int) -> Any:
-    """`count` conditions in the proportions of the data's own law, without the luck of the draw.
+    """`count` conditions in the proportions of the data's own distribution, without the luck of the draw.
 
     Class labels are taken at equally spaced ranks of the sorted labels and shuffled; conditions without an order are
     simply drawn. None if there are none.
@@ -125,7 +125,7 @@ def balanced_conditions(data: Data | None, count: int, seed: int) -> Any:
     if data is None:
         return None
     rng = Rng(seed, phase="evaluation")
-    if not are_labels(data.conditions(1, rng)):  # what is drawn follows from its name alone, however often it is asked
+    if not are_labels(data.conditions(1, rng)):  # what is drawn follows from its name alone, however often it is drawn
         return data.conditions(count, rng)  # no more than needed: embeddings of prompts are megabytes a row
     pool = data.conditions(max(count, 2000), rng)
     if len(data) <= 20_000:  # small enough to know the proportions exactly
@@ -221,5 +221,5 @@ def _synchronise(device: torch.device) -> None:
 
 
 def calls_per_evaluation(network: nn.Module) -> int:
-    """Rows that go through the network for each row asked: two under classifier-free guidance."""
+    """Rows that go through the network for each sample: two under classifier-free guidance."""
     return 2 * calls_per_evaluation(network.teacher) if isinstance(network, Guided) else 1

@@ -11,7 +11,7 @@ from limbeck.process.gaussian import GaussianProcess
 
 
 def event_of(mean: float | Tensor, otherwise: Sequence[int] = ()) -> tuple[int, ...]:
-    """The event shape that the mean says, or `otherwise` when it is a number; (1,) when both are."""
+    """The event shape of the mean, or `otherwise` when it is a number; (1,) when both are."""
     return tuple(torch.as_tensor(mean).shape) or tuple(otherwise) or (1,)
 
 

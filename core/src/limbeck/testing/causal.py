@@ -1,8 +1,8 @@
 r"""Clips: a Gaussian sequence whose every quantity has a closed form, and causal generators to be checked by hand.
 
-- `AR1`: the law x_f - m = correlation (x_{f-1} - m) + noise of every element of a frame, as a bidirectional or a causal
-  predictor, at any levels of noise, one per frame, with or without a cache;
-- `CausalToy`: a linear generator whose one-step law is exactly such a sequence at the right three numbers;
+- `AR1`: the sequence x_f - m = correlation (x_{f-1} - m) + noise of every element of a frame, as a bidirectional or a
+  causal predictor, at any levels of noise, one per frame, with or without a cache;
+- `CausalToy`: a linear generator whose one-step distribution is exactly such a sequence at the right three numbers;
 - `CausalNetwork`: a small causal attention network, to be wrapped in a `Denoiser`.
 
 Letters: B batch, F frames, f frames of a chunk, D elements of one frame, n frames that are known of. Tensors (B, F, *).
@@ -69,15 +69,15 @@ class AR1(Predictor):
             return super().new_cache(window, sink, tag)
         return Cache(1, window=window, sink=sink, tag=tag)
 
-    def _posterior(self, x: Tensor, t: Tensor, positions: Tensor, asked: int) -> Tensor:
-        """E[x0 | x] of the last `asked` of n frames: x (B, n, D), t (B, n), positions (n,); (B, asked, D)."""
+    def _posterior(self, x: Tensor, t: Tensor, positions: Tensor, wanted: int) -> Tensor:
+        """E[x0 | x] of the last `wanted` of n frames: x (B, n, D), t (B, n), positions (n,); (B, wanted, D)."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         c = self.process.coefficients(t.to(dtype))
         mean = self.mean.to(dtype)
         sigma = ar1_covariance(positions, self.correlation, self.std).to(dtype)
         seen = c.alpha_t[:, :, None] * sigma * c.alpha_t[:, None, :] + torch.diag_embed(c.sigma_t.square())
         solved = torch.linalg.solve(seen, x.to(dtype) - c.alpha_t[..., None] * mean)
-        return mean + sigma[-asked:] @ (c.alpha_t[..., None] * solved)
+        return mean + sigma[-wanted:] @ (c.alpha_t[..., None] * solved)
 
     def forward(
         self,
@@ -121,7 +121,7 @@ class CausalToy(Predictor):
     r"""x0_hat = gain x_t / prior_std + carry mean(clean frames in the context); first x_t / prior_std where there is no
     context. Linear, whatever the time.
 
-    Rolled out in one step with chunk 1 and window 1, its law is a Gaussian AR(1) sequence, and that of
+    Rolled out in one step with chunk 1 and window 1, its distribution is a Gaussian AR(1) sequence, and that of
     `AR1(correlation, std)` at first = std, carry = correlation, gain = std sqrt(1 - correlation^2).
 
     Learnable: `first`, `gain`, `carry`, (1,) each, float64. A call on a whole clip sees the frames that a cache with

@@ -1,4 +1,4 @@
-r"""A categorical teacher that is exact: the data law is a first-order Markov chain.
+r"""A categorical teacher that is exact: the data is a first-order Markov chain.
 
 x0_1 ~ initial, x0_{i+1} ~ transition[x0_i], length L. Corruption is independent per position, so p(x0_i | x_t) is a
 hidden Markov model with emissions q(x_t,i | x0_i): forward-backward gives it exactly, for masked and uniform processes
@@ -24,7 +24,7 @@ class MarkovChainTeacher(Teacher):
     Args:
         process: masked or uniform, with `vocab` V.
         transition: (V, V), rows sum to one.
-        initial: (V,); the stationary law of `transition` when None.
+        initial: (V,); the stationary distribution of `transition` when None.
         length: L.
     """
 
@@ -85,12 +85,12 @@ class MarkovChainTeacher(Teacher):
         return total + state.sum(-1).log()
 
     def entropy(self) -> float:
-        """Entropy of the data law in nats, -E log p(x0)."""
-        law, total = self.initial, -torch.special.xlogy(self.initial, self.initial).sum()
+        """Entropy of the data in nats, -E log p(x0)."""
+        marginal, total = self.initial, -torch.special.xlogy(self.initial, self.initial).sum()
         rows = -torch.special.xlogy(self.transition, self.transition).sum(1)
         for _ in range(self.length - 1):
-            total = total + (law * rows).sum()
-            law = law @ self.transition
+            total = total + (marginal * rows).sum()
+            marginal = marginal @ self.transition
         return float(total)
 
     def sample(self, n: int, rng: Rng, *, t: float | None = None, purpose: str = "sample") -> Tensor:

@@ -12,10 +12,10 @@ from limbeck.randomness import Rng
 class FixedDraws(Rng):
     """An `Rng` whose named draws are given: `FixedDraws({"noise": z, "eps": eps, "t": u})`.
 
-    A value stands for the draw of the whole global batch, whatever its law (normal, uniform or integers), and comes
-    back in the precision it was given in, so that a float64 value keeps an oracle in float64. `part` of `parts` is cut
-    out of it as `Rng` does. A name that was not given is an error, or is drawn by `otherwise`. `used` collects the
-    names asked.
+    A value stands for the draw of the whole global batch, whatever its distribution (normal, uniform or integers), and
+    comes back in the precision it was given in, so that a float64 value keeps an oracle in float64. `part` of `parts`
+    is cut out of it as `Rng` does. A name that was not given is an error, or is drawn by `otherwise`. `used` collects
+    the names drawn.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class FixedDraws(Rng):
                 return None
             known = ", ".join(repr(name) for name in sorted(self.values)) or "none"
             raise KeyError(
-                f"a draw named {purpose!r} of shape {tuple(shape)} was asked for; FixedDraws was given: {known}. "
+                f"a draw named {purpose!r} of shape {tuple(shape)} was drawn; FixedDraws was given: {known}. "
                 "Give it, or pass otherwise=limbeck.rng(0) to draw the rest."
             )
         value = torch.as_tensor(self.values[purpose])
@@ -40,7 +40,7 @@ class FixedDraws(Rng):
         if value.shape != (rows * self.parts, *event):
             raise ValueError(
                 f"the draw {purpose!r} was given with shape {tuple(value.shape)}; "
-                f"the code under test asked for {(rows * self.parts, *event)}"
+                f"the code under test drew {(rows * self.parts, *event)}"
             )
         return value[self.part * rows : (self.part + 1) * rows]
 
@@ -48,7 +48,7 @@ class FixedDraws(Rng):
         if self.otherwise is not None:
             return self.otherwise.generator(purpose)
         raise KeyError(
-            f"a generator for {purpose!r} was asked for; FixedDraws gives values. Pass otherwise=limbeck.rng(0)."
+            f"a generator for {purpose!r} was taken; FixedDraws gives values. Pass otherwise=limbeck.rng(0)."
         )
 
     def normal(self, purpose: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
@@ -81,7 +81,7 @@ class FixedDraws(Rng):
         if self.otherwise is not None:
             return self.otherwise.shared_integer(purpose, high)
         raise KeyError(
-            f"an integer named {purpose!r} below {high} was asked for; FixedDraws was given {sorted(self.values)}"
+            f"an integer named {purpose!r} below {high} was drawn; FixedDraws was given {sorted(self.values)}"
         )
 
     def _fallback(self) -> Rng:
@@ -97,7 +97,7 @@ def gauss_hermite(nodes: int) -> tuple[Tensor, Tensor]:
     off = torch.arange(1, nodes, dtype=torch.float64).sqrt()
     values, vectors = torch.linalg.eigh(torch.diag(off, 1) + torch.diag(off, -1))
     weights = vectors[0].square()
-    # the law is symmetric; make the numbers so
+    # the distribution is symmetric; make the numbers so
     return (values - values.flip(0)) / 2, (weights + weights.flip(0)) / (2 * weights.sum())
 
 

@@ -28,7 +28,7 @@ class _Gaussian(Conditional):
     """What teacher and critic share. Subclasses know the covariance: `_precision`, `_spread`, `_root`, `_log_det`."""
 
     process: GaussianProcess
-    answers: Literal["denoiser", "flow_map"] = "denoiser"
+    predicts: Literal["denoiser", "flow_map"] = "denoiser"
 
     @abstractmethod
     def _precision(self, y: Tensor, c: Coefficients, frames: bool) -> Tensor:
@@ -94,7 +94,7 @@ class _Gaussian(Conditional):
         """f(xt, t), the end of the trajectory: the flow map to 0."""
         return self.flow_map(xt, t, torch.zeros_like(t), cond)
 
-    # --- the law ---
+    # --- the distribution ---
 
     def marginal(self, t: Tensor, cond: Any = None) -> tuple[Tensor, Tensor]:
         """Mean (B, *event) and covariance (B, D, D) of x_t, float64."""
@@ -115,7 +115,7 @@ class _Gaussian(Conditional):
         self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, features: Sequence[int] = ()
     ) -> Prediction:
         """x0_hat; xs when s is given; features 0 and 1: the predictions x0_hat and eps_hat, flattened, (B, D)."""
-        x0_hat = self.consistency(xt, t, cond) if self.answers == "flow_map" else self.x0_hat(xt, t, cond)
+        x0_hat = self.consistency(xt, t, cond) if self.predicts == "flow_map" else self.x0_hat(xt, t, cond)
         xs = self.flow_map(xt, t, s, cond) if s is not None else None
         hidden = (x0_hat.flatten(1), self.eps(xt, t, cond).flatten(1)) if features else ()
         return Prediction(x0_hat=x0_hat, xs=xs, features=tuple(hidden[k] for k in features))
@@ -130,7 +130,7 @@ class GaussianTeacher(_Gaussian):
 
     Args:
         process: any Gaussian process.
-        mean: float or (*event); the event is taken from it unless `space` says it, and is (1,) for a float.
+        mean: float or (*event); the event is taken from it unless `space` gives it, and is (1,) for a float.
         std: float or (*event), standard deviations of independent elements (0 is a point mass).
         covariance: (D, D) over the flattened event, instead of std.
         class_means: (K, *event), one mean per class.
@@ -221,7 +221,7 @@ class GaussianTeacher(_Gaussian):
         return GaussianTeacher(self.process, mean, class_means=moved, space=self.space, **same)
 
     def trainable_copy(self, mode: Literal["full", "lora"] = "full", **options: Any) -> "GaussianPredictor":
-        """A `GaussianPredictor` that starts as this law."""
+        """A `GaussianPredictor` that starts as this distribution."""
         if mode != "full":
             raise TypeError(f"GaussianTeacher can only be copied in mode 'full'; got {mode!r}")
         return GaussianPredictor(
@@ -230,7 +230,7 @@ class GaussianTeacher(_Gaussian):
 
 
 class _Factored(Conditional):
-    """A law N(m, A A^T) with a learnable `factor` A, (*event) when diagonal or (D, D)."""
+    """A distribution N(m, A A^T) with a learnable `factor` A, (*event) when diagonal or (D, D)."""
 
     factor: nn.Parameter
 
@@ -245,12 +245,12 @@ class _Factored(Conditional):
 
 
 class GaussianPredictor(_Factored, _Gaussian):
-    """A trainable Gaussian law N(m, A A^T) that predicts in closed form; with `GaussianGenerator`, the perfect critic.
+    """A trainable Gaussian N(m, A A^T) that predicts in closed form; with `GaussianGenerator`, the perfect critic.
 
     Learnable: `means` (K + 1, *event), one per class and, last, the unconditional one; `factor` A, (*event) when
-    diagonal or (D, D). As a critic of a Gaussian student it can be exactly right; `answers="flow_map"` makes the same
-    law answer f(xt, t), the end of the trajectory, as a consistency model does, with the trajectory's exact boundary at
-    t = 0.
+    diagonal or (D, D). As a critic of a Gaussian student it can be exactly right; `predicts="flow_map"` makes the same
+    Gaussian predict f(xt, t), the end of the trajectory, as a consistency model does, with the trajectory's exact
+    boundary at t = 0.
     """
 
     def __init__(
@@ -261,11 +261,11 @@ class GaussianPredictor(_Factored, _Gaussian):
         *,
         class_means: Tensor | None = None,
         space: Space | None = None,
-        answers: Literal["denoiser", "flow_map"] = "denoiser",
+        predicts: Literal["denoiser", "flow_map"] = "denoiser",
     ):
         space = space or Space(event_of(mean, torch.as_tensor(factor).shape[:1]))
         super().__init__(process, space, mean, class_means)
-        self.answers = answers
+        self.predicts = predicts
         self.factor = nn.Parameter(_factor(factor, space))
 
     def _precision(self, y: Tensor, c: Coefficients, frames: bool) -> Tensor:
@@ -294,10 +294,10 @@ class GaussianPredictor(_Factored, _Gaussian):
 
 
 class GaussianGenerator(_Factored):
-    """x = m + A z with z = xt / prior_std, whatever the time: a one-step generator whose law is N(m, A A^T).
+    """x = m + A z with z = xt / prior_std, whatever the time: a one-step generator with distribution N(m, A A^T).
 
     A `Predictor`, so that rollouts and objectives take it: x0_hat = m + A xt / prior_std. Learnable: `means`, `factor`
-    (as in `GaussianPredictor`). `law()` is the critic that is exactly right about it.
+    (as in `GaussianPredictor`). `denoiser()` is the critic that is exactly right about it.
     """
 
     process: GaussianProcess
@@ -323,8 +323,8 @@ class GaussianGenerator(_Factored):
         xs = self.process.ddim(xt, t, s, x0_hat) if s is not None else None
         return Prediction(x0_hat=x0_hat, xs=xs, features=tuple(x0_hat.flatten(1) for _ in features))
 
-    def law(self) -> GaussianPredictor:
-        """The denoiser of this generator's own law, as it is now (a copy)."""
+    def denoiser(self) -> GaussianPredictor:
+        """The denoiser of this generator's own distribution, as it is now (a copy)."""
         values = self.means.detach(), self.factor.detach()
         return GaussianPredictor(
             self.process, values[0][-1].clone(), values[1].clone(), class_means=self._class_means(), space=self.space

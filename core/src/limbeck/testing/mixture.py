@@ -81,7 +81,7 @@ class GaussianMixtureTeacher(Predictor):
     # --- pieces: everything about components is (B, K, ...) ---
 
     def _log_weights(self, x: Tensor, cond: Any) -> Tensor:
-        """(B or 1, K): log weights, or certainty of one component where cond says so."""
+        """(B or 1, K): log weights, or certainty of one component where cond fixes it."""
         free = self.logits.to(x).log_softmax(0)[None]
         if cond is None:
             return free
@@ -148,7 +148,7 @@ class GaussianMixtureTeacher(Predictor):
         xs = self.flow_map(xt, t, s, cond) if s is not None else None
         return Prediction(x0_hat=x0_hat, xs=xs, features=tuple(hidden[k] for k in features))
 
-    # --- law and trajectories ---
+    # --- distribution and trajectories ---
 
     def sample(
         self, n: int, rng: Rng, cond: Any = None, *, t: float | None = None, purpose: str = "sample",
@@ -189,7 +189,7 @@ class GaussianMixtureTeacher(Predictor):
             aim = below - above  # the logit of the quantile keeps its digits in both tails
             at_s = self.process.at(s, xt.flatten(1))
             root = ((at_s.alpha_t * self.stds.to(xt)) ** 2 + at_s.sigma_t**2).sqrt()
-            # component k alone would map x to this; the mixture's answer lies between the extremes
+            # component k alone would map x to this; the mixture's end lies between the extremes
             each = at_s.alpha_t * self.means.to(xt).flatten() + root * z
             possible = self._log_weights(xt, cond).isfinite().expand_as(each)
             low = torch.where(possible, each, math.inf).amin(1)

@@ -1,4 +1,4 @@
-"""A small network with everything that objectives may ask of one: conditions, a second time, hidden features."""
+"""A small network with everything that objectives may need of one: conditions, a second time, hidden features."""
 
 import math
 from collections.abc import Sequence

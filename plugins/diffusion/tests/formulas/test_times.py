@@ -1,4 +1,4 @@
-"""Laws of the training time."""
+"""Distributions of the training time."""
 
 import math
 

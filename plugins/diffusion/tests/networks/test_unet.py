@@ -72,7 +72,7 @@ def test_features_are_the_levels_and_the_middle():
     torch.testing.assert_close(out, network(x, t, None))
     _, (last,) = network(x, t, None, features=(-1,))
     assert torch.equal(last, middle) and not torch.equal(coarse, middle)
-    with pytest.raises(ValueError, match="ask for 0 to 2"):
+    with pytest.raises(ValueError, match="take 0 to 2"):
         network(x, t, None, features=(3,))
 
 

@@ -25,7 +25,7 @@ def game(name, event, process=FLOW):
     moved = {
         "dmd2": lambda: GaussianGenerator(process, start.reshape(event), factor, space=Space(event)),
         "consistency": lambda: GaussianPredictor(
-            process, start.reshape(event), factor, space=Space(event), answers="flow_map"
+            process, start.reshape(event), factor, space=Space(event), predicts="flow_map"
         ),
     }
     student = moved.get(name, lambda: GaussianPredictor(process, start.reshape(event), factor, space=Space(event)))()

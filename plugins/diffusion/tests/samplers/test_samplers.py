@@ -224,7 +224,7 @@ def test_two_consistency_steps_are_predict_noise_predict():
 
 def test_the_exact_consistency_function_samples_the_data_in_any_number_of_calls():
     teacher = GaussianTeacher(TrigFlow(0.5), mean=0.7, std=0.3)
-    student = teacher.trainable_copy(answers="flow_map")
+    student = teacher.trainable_copy(predicts="flow_map")
     for steps in (1, 2, 4):
         sample = Multistep()(student, None, steps=steps, rng=Rng(0), batch_size=20_000)
         assert sample.evaluations == Multistep().evaluations(steps) == steps

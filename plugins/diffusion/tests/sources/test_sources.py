@@ -137,7 +137,7 @@ def test_pairs_are_the_teachers_flow_map_and_do_not_depend_on_their_number():
 
 
 def test_the_student_source_holds_detached_samples_of_the_student():
-    student = teacher().trainable_copy(answers="flow_map")
+    student = teacher().trainable_copy(predicts="flow_map")
     batch = StudentSource(data=None, generator=student).batch(4000, Rng(0))
     assert not batch.x0.requires_grad and batch.cond is None
     assert float(batch.x0.mean()) == pytest.approx(0.3, abs=0.03) and float(batch.x0.std()) == pytest.approx(

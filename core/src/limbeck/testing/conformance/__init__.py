@@ -9,8 +9,8 @@
     print(check(my_teacher(), can={"gaussian", "denoiser"}))            # the same, without pytest
 
 Which checks run follows from declared abilities, never from class names. A check that does not apply is skipped,
-counted and says why. A known failure is written down as `expected_failures = {"check": "reason"}`, and must really
-fail.
+counted and gives its reason. A known failure is written down as `expected_failures = {"check": "reason"}`, and must
+really fail.
 """
 
 from limbeck.testing.conformance.kits import (

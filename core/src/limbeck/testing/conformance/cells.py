@@ -113,6 +113,6 @@ def train_cell(cell: Cell, steps: int = 2, batch_size: int = 8, folder: Path | N
         cell.recipe(steps, batch_size), out=folder, progress=False
     )
     lines = [line for line in run.metrics if "loss" in line]
-    assert {line["step"] for line in lines} >= {steps}, f"{cell}: {steps} steps were asked for; logged: {lines}"
+    assert {line["step"] for line in lines} >= {steps}, f"{cell}: {steps} steps were requested; logged: {lines}"
     assert list((folder / "samples").glob(f"step-*{steps}.safetensors")), f"{cell}: no samples were drawn"
     return lines[-1]

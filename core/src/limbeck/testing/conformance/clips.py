@@ -11,7 +11,7 @@ from torch import Tensor
 import limbeck
 from limbeck.process.gaussian import RectifiedFlow
 from limbeck.testing.causal import AR1, CausalToy
-from limbeck.testing.conformance.predictors import ROWS, answer, cast, close, nudge, predictor, states
+from limbeck.testing.conformance.predictors import ROWS, cast, close, nudge, predicted, predictor, states
 from limbeck.testing.conformance.report import Case, Skip, check_for
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -19,24 +19,26 @@ from limbeck.testing.conformance.report import Case, Skip, check_for
 
 @check_for("teacher", "generator")
 def a_time_per_frame_is_taken(case: Case) -> None:
-    """ability `frame_time`: t of shape (B, F), frames the first event axis, with equal entries answers as t of shape
-    (B,); another time of one frame changes the answer."""
+    """ability `frame_time`: t of shape (B, F), frames the first event axis, with equal entries predicts as t of shape
+    (B,); another time of one frame changes the prediction."""
     case.needs("frame_time")
     model = predictor(case)
-    nudge(model, 0.05)  # a last layer of zeros would answer the same at every time
+    nudge(model, 0.05)  # a last layer of zeros would predict the same at every time
     xt, t, cond = states(model, case)
     times = t[:, None].repeat(1, xt.shape[1])
     with torch.no_grad():
-        frames = answer(model(xt, times, cond))
-        close(frames, answer(model(xt, t, cond)), "equal times per frame", rtol=1e-3, atol=1e-4)
+        frames = predicted(model(xt, times, cond))
+        close(frames, predicted(model(xt, t, cond)), "equal times per frame", rtol=1e-3, atol=1e-4)
         times[:, -1] *= 0.5
-        assert not torch.allclose(answer(model(xt, times, cond)), frames), "the time of the last frame does not matter"
+        assert not torch.allclose(predicted(model(xt, times, cond)), frames), (
+            "the time of the last frame does not matter"
+        )
 
 
 @check_for("teacher", "generator")
 def cached_calls_are_one_call_on_the_whole_clip(case: Case) -> None:
-    """ability `cache`: chunk by chunk behind a cache, each chunk written, the answers are those of one call on the
-    whole clip (float64, 1e-10). `chunk` says how many frames see each other there; none sees a later chunk."""
+    """ability `cache`: chunk by chunk behind a cache, each chunk written, the predictions are those of one call on the
+    whole clip (float64, 1e-10). `chunk` is how many frames see each other there; none sees a later chunk."""
     case.needs("cache")
     model = predictor(case).double()
     nudge(model, 0.05)
@@ -51,8 +53,8 @@ def cached_calls_are_one_call_on_the_whole_clip(case: Case) -> None:
             stop = min(start + size, frames)
             assert cache.start == start, f"the cache is at frame {cache.start}; {start} frames were written"
             time = t if t.ndim == 1 else t[:, start:stop]
-            parts.append(answer(model(xt[:, start:stop], time, cond, cache=cache, write=True)))
-        whole = answer(model(xt, t, cond))
+            parts.append(predicted(model(xt[:, start:stop], time, cond, cache=cache, write=True)))
+        whole = predicted(model(xt, t, cond))
     close(torch.cat(parts, 1), whole, "chunk by chunk and at once", rtol=0, atol=1e-10)
 
 
@@ -68,12 +70,12 @@ def a_cache_is_written_only_when_asked(case: Case) -> None:
     chunk, before = xt[:, :size], xt[:, :size].flip(0) + 0.5
     cache = model.new_cache(window=size)
     with torch.no_grad():
-        alone = answer(model(chunk, t, cond, cache=cache))
+        alone = predicted(model(chunk, t, cond, cache=cache))
         assert cache.start == 0 and cache.frames == 0 and cache.bytes == 0, "a call without write=True wrote"
         model(before, t, cond, cache=cache, write=True)
         moment = cache.snapshot()
-        first, again = (answer(model(chunk, t, cond, cache=cache)) for _ in range(2))
-        assert torch.equal(first, again), "asked twice, a chunk has two answers: reading changed something"
+        first, again = (predicted(model(chunk, t, cond, cache=cache)) for _ in range(2))
+        assert torch.equal(first, again), "called twice, a chunk has two predictions: reading changed something"
         now = cache.snapshot()
         assert (now.start, now.positions) == (moment.start, moment.positions), "reading moved the cache"
         assert not torch.allclose(first, alone), "the frames in the cache do not matter"
@@ -83,12 +85,14 @@ def a_cache_is_written_only_when_asked(case: Case) -> None:
         assert cache.start == 4 * size and cache.positions == tuple(range(3 * size, 4 * size)), f"it is {cache}"
         assert cache.bytes == held > 0, f"a window of {size} frames took {held} bytes and then {cache.bytes}"
         cache.restore(moment)
-        assert torch.equal(answer(model(chunk, t, cond, cache=cache)), first), "a restored cache answers differently"
+        assert torch.equal(predicted(model(chunk, t, cond, cache=cache)), first), (
+            "a restored cache predicts differently"
+        )
 
 
 @check_for("teacher", "generator")
 def a_write_that_begins_the_next_chunk_is_two_calls(case: Case) -> None:
-    """ability `cache_ahead`: finished frames written and the next chunk answered by one call with `ahead=`, each at a
+    """ability `cache_ahead`: finished frames written and the next chunk predicted by one call with `ahead=`, each at a
     time of its own, are the same two calls one after the other (float64, 1e-10), and leave the same cache; also where
     a window lets go of frames in between."""
     case.needs("cache_ahead")
@@ -105,13 +109,13 @@ def a_write_that_begins_the_next_chunk_is_two_calls(case: Case) -> None:
         with torch.no_grad():
             for cache in (one, two):
                 model(old, early, cond, cache=cache, write=True)
-            both = answer(model(torch.cat([done, new], 1), per_frame, cond, cache=one, write=True, ahead=size))
-            first = answer(model(done, early, cond, cache=two, write=True))
-            second = answer(model(new, late, cond, cache=two))
+            both = predicted(model(torch.cat([done, new], 1), per_frame, cond, cache=one, write=True, ahead=size))
+            first = predicted(model(done, early, cond, cache=two, write=True))
+            second = predicted(model(new, late, cond, cache=two))
             close(both[:, :size], first, f"the written frames, window {window}", rtol=0, atol=1e-10)
             close(both[:, size:], second, f"the frames begun, window {window}", rtol=0, atol=1e-10)
             assert (one.start, one.positions) == (two.start, two.positions), f"{one}; after two calls {two}"
-            then, expected = (answer(model(old, late, cond, cache=cache)) for cache in (one, two))
+            then, expected = (predicted(model(old, late, cond, cache=cache)) for cache in (one, two))
             close(then, expected, f"the next chunk, window {window}", rtol=0, atol=1e-10)
 
 
@@ -152,7 +156,7 @@ def levels_of_frames_fall_to_the_law_of_the_data(case: Case) -> None:
     calls: list[int] = []
     model.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
     sample = sampler(model, None, steps=60, rng=limbeck.rng(0), batch_size=1000)
-    assert sample.evaluations == sampler.evaluations(60) == len(calls), f"made {len(calls)} calls, says {sample}"
+    assert sample.evaluations == sampler.evaluations(60) == len(calls), f"made {len(calls)} calls; {sample}"
     x = sample.value
     neighbours = float((x[:, 1:] * x[:, :-1]).mean())
     assert abs(neighbours - 0.8) < 0.1 and abs(float(x.var()) - 1) < 0.15, f"correlation {neighbours}, {float(x.var())}"

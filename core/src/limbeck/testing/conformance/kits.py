@@ -86,7 +86,7 @@ def _as_test(name: str) -> Callable[[Any], None]:
 
 
 def _abilities(kind: str, can: Any, component: str | None, make: Callable[[], Any]) -> Set[str]:
-    """What is declared: by the class, by the manifest, or else what the object's process says by itself."""
+    """What is declared: by the class, by the manifest, or else what the object's process implies."""
     if can is not None:
         return frozenset(can)
     if component is not None:
@@ -246,4 +246,4 @@ def kind_of(sample: Any) -> str:
     ):
         if isinstance(sample, cls):
             return kind
-    raise TypeError(f"cannot tell what {type(sample).__name__} is; pass kind=, one of {', '.join(CHECKS)}")
+    raise TypeError(f"{type(sample).__name__} is nothing that a kit knows; pass kind=, one of {', '.join(CHECKS)}")

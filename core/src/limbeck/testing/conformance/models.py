@@ -79,13 +79,13 @@ def a_render_carries_gradients_and_penalties_by_row(case: Case) -> None:
 def tokens(model: Any, length: int = 8) -> Tensor:
     """(ROWS, length) int64 of the true vocabulary."""
     vocab = getattr(model, "vocab", None)
-    assert isinstance(vocab, int) and vocab > 1, f"a language model says its true vocabulary: model.vocab is {vocab!r}"
+    assert isinstance(vocab, int) and vocab > 1, f"a language model gives its true vocabulary: model.vocab is {vocab!r}"
     return limbeck.rng(0, 0, "conformance").integers("tokens", vocab, (ROWS, length))
 
 
 @check_for("teacher", "generator")
 def a_language_model_predicts_the_next_token_from_those_before(case: Case) -> None:
-    """ability `log_probs`: forward(tokens, attention_mask) answers finite logits (B, L, V) over the true vocabulary
+    """ability `log_probs`: forward(tokens, attention_mask) returns finite logits (B, L, V) over the true vocabulary
     (`model.vocab`); those at position i do not change with tokens behind i, nor with padding behind them."""
     case.needs("log_probs")
     model = made(case)
@@ -107,7 +107,7 @@ def a_language_model_predicts_the_next_token_from_those_before(case: Case) -> No
 
 @check_for("teacher", "generator")
 def a_language_model_continues_prompts(case: Case) -> None:
-    """ability `generates`: generate_tokens(prompt (B, P), mask, length=, rng=) answers tokens (B, P + length) that
+    """ability `generates`: generate_tokens(prompt (B, P), mask, length=, rng=) returns tokens (B, P + length) that
     begin with the prompt, and their mask; the same for the same rng, others for another; greedy follows the logits."""
     case.needs("generates")
     model = made(case)

@@ -73,7 +73,7 @@ def toy_causal(seed: int, event: tuple[int, ...] = (4,)) -> Denoiser:
 
 
 def toy_partners(event: tuple[int, ...] = (4,), causal: bool = False) -> dict[str, Any]:
-    """generator, teacher (another network) and data for an objective under test; the generator causal where asked."""
+    """generator, teacher (another network) and data for an objective under test; the generator causal on request."""
     generator = toy_causal(0, event) if causal else toy_predictor(0, event)
     return {"generator": generator, "teacher": toy_predictor(1, event).freeze(), "data": ToyData(event)}
 
@@ -186,7 +186,7 @@ def _gradients(module: nn.Module) -> dict[str, Tensor]:
 
 @check_for("objective")
 def its_needs_are_known_words(case: Case) -> None:
-    """`needs` and `Options.needs()` use the words of limbeck.manifest.ABILITIES, so that the matrix can be answered."""
+    """`needs` and `Options.needs()` use the words of limbeck.manifest.ABILITIES, so that the matrix can be computed."""
     objective = case.make()
     assert isinstance(objective, Objective), f"got {type(objective).__name__}, expected a limbeck.Objective"
     for role, words in needs_of(objective).by_role().items():
@@ -211,10 +211,10 @@ def roles_are_modules_that_share_nothing(case: Case) -> None:
 
 @check_for("objective")
 def phases_are_a_function_of_the_step(case: Case) -> None:
-    """phases(step) gives the same turns whenever it is asked, and names roles that exist: resume depends on it."""
+    """phases(step) gives the same turns whenever it is called, and names roles that exist: resume depends on it."""
     game = Game(case)
     first = [game.phases(step) for step in (0, 1, 2, 7, 1000)]
-    assert all(game.phases(step) == game.phases(step) for step in (0, 1)), "asked twice, a step has other phases"
+    assert all(game.phases(step) == game.phases(step) for step in (0, 1)), "called twice, a step has other phases"
     game.play(1)
     again = [game.phases(step) for step in (0, 1, 2, 7, 1000)]
     assert first == again, "the phases of a step changed after another step was played"
@@ -360,6 +360,8 @@ def a_restored_objective_goes_on_as_before(case: Case) -> None:
 @check_for("objective")
 def how_to_sample_is_said(case: Case) -> None:
     """sampling() names a sampler and its steps: the recipe's default."""
-    said = case.make().sampling()
-    assert isinstance(said.get("use"), str), f"sampling() is {said}; expected {{'use': 'multistep', 'steps': 1}}"
-    assert int(said.get("steps", 1)) >= 1, f"sampling() asks for {said.get('steps')} steps"
+    sampling = case.make().sampling()
+    assert isinstance(sampling.get("use"), str), (
+        f"sampling() is {sampling}; expected {{'use': 'multistep', 'steps': 1}}"
+    )
+    assert int(sampling.get("steps", 1)) >= 1, f"sampling() has {sampling.get('steps')} steps"

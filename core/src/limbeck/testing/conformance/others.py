@@ -49,7 +49,7 @@ def rows_have_the_shape_of_the_space(case: Case) -> None:
 
 @check_for("data")
 def a_row_is_always_the_same(case: Case) -> None:
-    """A row does not depend on what else is asked for, nor on when: data order is the source's business."""
+    """A row does not depend on what else is read, nor on when: data order is the source's business."""
     data, again = case.make(), case.make()
     rows = _indices(data)
     whole = data.batch(rows)
@@ -103,7 +103,7 @@ ROWS = 4
 
 
 def _continuous(case: Case) -> None:
-    """Skip samplers that say they walk something else: tokens, prompts, cameras."""
+    """Skip samplers that declare to walk something else: tokens, prompts, cameras."""
     if case.can and "gaussian" not in case.can:
         raise Skip(f"walks no continuous noise (it declares {', '.join(sorted(case.can))})")
 
@@ -125,20 +125,22 @@ def tokens_are_all_known_and_prompts_are_kept(case: Case) -> None:
         return sample.value
 
     first = walk(0)
-    assert len(calls) == sampler.evaluations(1), f"says {sampler.evaluations(1)} evaluations, made {len(calls)}"
+    assert len(calls) == sampler.evaluations(1), f"promises {sampler.evaluations(1)} evaluations, made {len(calls)}"
     assert int(first.min()) >= 0 and int(first.max()) < 3, "a token outside the vocabulary (a mask that is left?)"
     assert torch.equal(first, walk(0)) and not torch.equal(first, walk(1)), "the rng must decide"
     prompt = torch.tensor([[2, 0]]).expand(64, -1)
     assert torch.equal(walk(0, prompt)[:, :2], prompt), "the prompt was changed"
 
 
-def _law(process: Any) -> GaussianTeacher:
+def _gaussian(process: Any) -> GaussianTeacher:
     means = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
     return GaussianTeacher(process, torch.tensor([0.0, 0.5]), torch.tensor([0.5, 0.8]), class_means=means)
 
 
 def _walk(sampler: Sampler, process: Any, seed: int = 0, steps: int = 6, rows: int = ROWS, **more: Any) -> Sample:
-    return sampler(_law(process), more.pop("cond", None), steps=steps, rng=limbeck.rng(seed), batch_size=rows, **more)
+    return sampler(
+        _gaussian(process), more.pop("cond", None), steps=steps, rng=limbeck.rng(seed), batch_size=rows, **more
+    )
 
 
 @check_for("sampler")
@@ -160,7 +162,9 @@ def the_rng_decides(case: Case) -> None:
     """The same rng gives the same samples, another seed others, and two parts of a batch are the batch."""
     _continuous(case)
     sampler = case.make()
-    student = _law(RectifiedFlow()).trainable_copy(answers="flow_map")  # its answer at t_max depends on the noise
+    student = _gaussian(RectifiedFlow()).trainable_copy(
+        predicts="flow_map"
+    )  # its prediction at t_max depends on the noise
 
     def walk(rng: Rng, rows: int = ROWS) -> Tensor:
         return sampler(student, None, steps=3, rng=rng, batch_size=rows).value
@@ -178,13 +182,15 @@ def it_counts_its_evaluations(case: Case) -> None:
     _continuous(case)
     sampler = case.make()
     for steps in (1, 2, 5):
-        teacher = _law(RectifiedFlow())
+        teacher = _gaussian(RectifiedFlow())
         calls: list[int] = []
         teacher.register_forward_hook(lambda module, args, out, calls=calls: calls.append(len(args[0])))
         sample = sampler(teacher, None, steps=steps, rng=limbeck.rng(0), batch_size=ROWS)
         made = sum(calls) / ROWS
-        assert sampler.evaluations(steps) == made, f"{steps} steps: says {sampler.evaluations(steps)}, made {made:g}"
-        assert sample.evaluations == made, f"{steps} steps: the sample says {sample.evaluations}, made {made:g}"
+        assert sampler.evaluations(steps) == made, (
+            f"{steps} steps: {sampler.evaluations(steps)} promised, {made:g} made"
+        )
+        assert sample.evaluations == made, f"{steps} steps: the sample counts {sample.evaluations}, made {made:g}"
 
 
 @check_for("sampler")
@@ -192,7 +198,7 @@ def it_starts_where_it_is_told(case: Case) -> None:
     """noise= is x at t_max: given, it replaces the draw named "noise"."""
     _continuous(case)
     sampler, process = case.make(), RectifiedFlow()
-    student = _law(process).trainable_copy(answers="flow_map")  # its answer at t_max depends on the noise
+    student = _gaussian(process).trainable_copy(predicts="flow_map")  # what it predicts at t_max depends on noise
     noise = limbeck.rng(0).normal("noise", (ROWS, 2))
 
     def walk(given: Tensor | None) -> Tensor:
@@ -221,13 +227,13 @@ def many_steps_reach_the_law_of_the_data(case: Case) -> None:
     _continuous(case)
     sampler = case.make()
     for process in PROCESSES:
-        teacher = _law(process)
-        student = teacher.trainable_copy(answers="flow_map")
-        said = [
+        teacher = _gaussian(process)
+        student = teacher.trainable_copy(predicts="flow_map")
+        misses = [
             _misses(sampler(model, None, steps=steps, rng=limbeck.rng(0), batch_size=2000).value)
             for model, steps in ((teacher, 60), (student, 3))
         ]
-        assert not all(said), f"{process!r}: 60 steps of a denoiser: {said[0]}; 3 calls of a flow map: {said[1]}"
+        assert not all(misses), f"{process!r}: 60 steps of a denoiser: {misses[0]}; 3 calls of a flow map: {misses[1]}"
 
 
 def _misses(value: Tensor) -> str:
@@ -254,14 +260,14 @@ def _judged(case: Case) -> tuple[Metric, Data, Tensor, Any]:
 
 @check_for("metric")
 def every_number_says_which_way_is_better(case: Case) -> None:
-    """Calling it gives finite floats, and `better` says lower or higher for every one of them."""
+    """Calling it gives finite floats, and `better` has lower or higher for every one of them."""
     metric, data, samples, cond = _judged(case)
     values = metric(samples, cond, data)
     assert values, "no numbers came back"
     for name, value in values.items():
         assert isinstance(value, float) and math.isfinite(value), f"{name} is {value!r}; expected a finite float"
         assert metric.better.get(name) in ("lower", "higher"), (
-            f"`better` does not say for {name!r}: {dict(metric.better)}"
+            f"`better` has nothing for {name!r}: {dict(metric.better)}"
         )
 
 
@@ -280,7 +286,7 @@ def noise_is_not_judged_better_than_real_data(case: Case) -> None:
     """Held-out data beats noise of the same mean and spread in at least one number, and loses by none that measures
     quality.
 
-    (Only the first half is asserted: a distance to the nearest training example, say, may well be larger for noise.)
+    (Only the first half is asserted: a distance to the nearest training example may well be larger for noise.)
     """
     metric, data, samples, cond = _judged(case)
     noise = samples.mean() + samples.std() * limbeck.rng(0).normal("noise", samples.shape, samples.dtype)

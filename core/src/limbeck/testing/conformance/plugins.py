@@ -123,7 +123,7 @@ def options_round_trip(case: Case) -> None:
                 f"{where}: option {row['name']!r} has no description; write Field(..., description='...')"
             )
         if any(field.is_required() for field in model.model_fields.values()) or c.example is None:
-            continue  # says nothing without something that nobody has by default
+            continue  # means nothing without something that nobody has by default
         tried += 1
         value = model()
         assert model.model_validate_json(value.model_dump_json()) == value, (

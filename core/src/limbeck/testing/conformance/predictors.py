@@ -1,4 +1,4 @@
-"""Checks of teachers and of generators that are predictors. Letters: B batch; events are whatever the space says.
+"""Checks of teachers and of generators that are predictors. Letters: B batch; events are those of the space.
 
 Every check's docstring is what a plugin author reads when it fails.
 """
@@ -54,8 +54,8 @@ def states(model: Any, case: Case, rows: int = ROWS, dtype: torch.dtype = torch.
     return process.add_noise(0.5 * x0, eps, t).to(dtype), t.to(torch.promote_types(dtype, torch.float32)), cond
 
 
-def answer(prediction: Prediction) -> Tensor:
-    """x0_hat or logits, whichever the process asks for."""
+def predicted(prediction: Prediction) -> Tensor:
+    """x0_hat or logits, whichever the process has."""
     value = prediction.x0_hat if prediction.x0_hat is not None else prediction.logits
     assert value is not None, "the prediction holds neither x0_hat nor logits"
     return value
@@ -83,7 +83,7 @@ def close(got: Tensor, expected: Tensor, what: str, rtol: float = 1e-4, atol: fl
 
 @check_for("teacher", "generator")
 def says_where_it_lives(case: Case) -> None:
-    """`space` is a limbeck.Space; a predictor's `process` is of the sort its abilities say (gaussian, categorical)."""
+    """`space` is a limbeck.Space; a predictor's `process` is of the sort of its abilities (gaussian, categorical)."""
     model = made(case)
     assert isinstance(model, nn.Module), f"got {type(model).__name__}, expected a torch.nn.Module"
     space = getattr(model, "space", None)
@@ -101,7 +101,7 @@ def says_where_it_lives(case: Case) -> None:
         word = "gaussian" if isinstance(model.process, GaussianProcess) else "categorical"
         assert word in case.can, f"lives on {model.process!r} but does not declare {word!r}"
     if isinstance(model, Teacher) and model.process is None:
-        assert "log_probs" in case.can, "it has no process, so it must say what else it can: declare 'log_probs'"
+        assert "log_probs" in case.can, "it has no process, so it must declare what else it can: 'log_probs'"
 
 
 @check_for("teacher", "generator")
@@ -113,7 +113,7 @@ def predicts_in_the_shape_and_precision_of_its_input(case: Case) -> None:
     assert isinstance(out, Prediction), (
         f"forward returned {type(out).__name__}, expected limbeck.Prediction(x0_hat=...)"
     )
-    value = answer(out)
+    value = predicted(out)
     if isinstance(model.process, GaussianProcess):
         assert value.shape == xt.shape, f"x0_hat has shape {tuple(value.shape)}, expected that of xt, {tuple(xt.shape)}"
         assert value.dtype == xt.dtype, f"x0_hat is {value.dtype}, xt is {xt.dtype}"
@@ -133,7 +133,7 @@ def predicts_from_pure_noise(case: Case) -> None:
     if isinstance(model.process, GaussianProcess):
         xt = model.process.prior_std * limbeck.rng(1).normal("noise", xt.shape)
     for where in (model.process.t_max, 1e-3 * model.process.t_max):
-        value = answer(model(xt, torch.full_like(t, where), cond))
+        value = predicted(model(xt, torch.full_like(t, where), cond))
         assert bool(value.isfinite().all()), f"not finite at t = {where:g}"
 
 
@@ -144,8 +144,8 @@ def same_input_same_answer(case: Case) -> None:
     xt, t, cond = states(model, case)
     kept = xt.clone()
     with torch.no_grad():
-        first, second = answer(model(xt, t, cond)), answer(model(xt, t, cond))
-        other = answer(predictor(case)(xt, t, cond))
+        first, second = predicted(model(xt, t, cond)), predicted(model(xt, t, cond))
+        other = predicted(predictor(case)(xt, t, cond))
     assert torch.equal(first, second), "two calls disagree"
     assert torch.equal(xt, kept), "forward changed its input in place"
     close(other, first, "two objects from make() disagree: seed its initialisation, or load its weights")
@@ -153,13 +153,13 @@ def same_input_same_answer(case: Case) -> None:
 
 @check_for("teacher", "generator")
 def rows_do_not_see_each_other(case: Case) -> None:
-    """A row's answer does not depend on the rest of the batch (no batch statistics in evaluation mode)."""
+    """A row's prediction does not depend on the rest of the batch (no batch statistics in evaluation mode)."""
     model = predictor(case)
     xt, t, cond = states(model, case)
     with torch.no_grad():
-        whole = answer(model(xt, t, cond))
-        parts = [answer(model(xt[r], t[r], pick(cond, r))) for r in (slice(0, 1), slice(1, ROWS))]
-    close(torch.cat(parts), whole, "a batch answers otherwise than its rows", rtol=1e-3, atol=1e-4)
+        whole = predicted(model(xt, t, cond))
+        parts = [predicted(model(xt[r], t[r], pick(cond, r))) for r in (slice(0, 1), slice(1, ROWS))]
+    close(torch.cat(parts), whole, "a batch is predicted otherwise than its rows", rtol=1e-3, atol=1e-4)
 
 
 @check_for("teacher", "generator")
@@ -168,8 +168,8 @@ def the_gradient_reaches_the_input(case: Case) -> None:
     model = gaussian(case).freeze()
     xt, t, cond = states(model, case)
     xt.requires_grad_(True)
-    answer(model(xt, t, cond)).square().sum().backward()
-    assert xt.grad is not None, "the answer is cut off from xt"
+    predicted(model(xt, t, cond)).square().sum().backward()
+    assert xt.grad is not None, "the prediction is cut off from xt"
     assert bool(xt.grad.isfinite().all()) and float(xt.grad.abs().sum()) > 0, (
         "the gradient with respect to xt is not usable"
     )
@@ -195,21 +195,21 @@ def computes_in_double_precision(case: Case) -> None:
     with torch.no_grad():
         single = model(xt, t, cond).x0_hat
         double = model.double()(xt.double(), t.double(), cast(cond, torch.float64)).x0_hat
-    assert double.dtype == torch.float64, f"the answer to a float64 state is {double.dtype}"
+    assert double.dtype == torch.float64, f"the prediction for a float64 state is {double.dtype}"
     close(double.float(), single, "float64 and float32 disagree", rtol=1e-2, atol=1e-3)
 
 
 @check_for("teacher", "generator")
 def computes_in_bfloat16(case: Case) -> None:
-    """model.to(bfloat16) answers in bfloat16, within a tenth of single precision; times stay float32."""
+    """model.to(bfloat16) predicts in bfloat16, within a tenth of single precision; times stay float32."""
     model = gaussian(case)
     xt, t, cond = states(model, case)
     with torch.no_grad():
         single = model(xt, t, cond).x0_hat
         half = model.to(torch.bfloat16)(xt.bfloat16(), t, cast(cond, torch.bfloat16)).x0_hat
-    assert half.dtype == torch.bfloat16, f"the answer to a bfloat16 state is {half.dtype}"
+    assert half.dtype == torch.bfloat16, f"the prediction for a bfloat16 state is {half.dtype}"
     error = float((half.float() - single).norm() / (single.norm() + 1e-6))
-    assert error < 0.1, f"bfloat16 is off by {error:.2g} of the answer's norm"
+    assert error < 0.1, f"bfloat16 is off by {error:.2g} of the prediction's norm"
 
 
 def cast(cond: Any, dtype: torch.dtype) -> Any:
@@ -226,16 +226,16 @@ def moves_to_an_accelerator(case: Case) -> None:
     model = predictor(case)
     xt, t, cond = states(model, case)
     with torch.no_grad():
-        here = answer(model(xt, t, cond))
+        here = predicted(model(xt, t, cond))
         moved = conditions.to(cond, "cuda")
-        there = answer(model.cuda()(xt.cuda(), t.cuda(), moved))
-    assert there.device.type == "cuda", f"the answer is on {there.device}"
+        there = predicted(model.cuda()(xt.cuda(), t.cuda(), moved))
+    assert there.device.type == "cuda", f"the prediction is on {there.device}"
     close(there.cpu(), here, "the accelerator disagrees with the CPU", rtol=1e-2, atol=1e-2)
 
 
 @check_for("teacher", "generator")
 def weights_survive_a_safetensors_file(case: Case) -> None:
-    """state_dict() -> safetensors -> load_state_dict(strict) gives the same answers; only tensors, no pickle."""
+    """state_dict() -> safetensors -> load_state_dict(strict) gives the same predictions; only tensors, no pickle."""
     from safetensors.torch import load, save
 
     model = predictor(case)
@@ -248,8 +248,8 @@ def weights_survive_a_safetensors_file(case: Case) -> None:
     fresh.load_state_dict(load(content))
     xt, t, cond = states(model, case)
     with torch.no_grad():
-        assert torch.equal(answer(fresh(xt, t, cond)), answer(model(xt, t, cond))), (
-            "the loaded weights answer differently"
+        assert torch.equal(predicted(fresh(xt, t, cond)), predicted(model(xt, t, cond))), (
+            "the loaded weights predict something else"
         )
 
 
@@ -258,19 +258,19 @@ def weights_survive_a_safetensors_file(case: Case) -> None:
 
 @check_for("teacher", "generator")
 def features_are_returned_on_request(case: Case) -> None:
-    """ability `features`: features=(0, -1) returns two tensors with B rows and does not change the answer."""
+    """ability `features`: features=(0, -1) returns two tensors with B rows and does not change the prediction."""
     case.needs("features")
     model = predictor(case)
     xt, t, cond = states(model, case)
     with torch.no_grad():
-        plain, asked = model(xt, t, cond), model(xt, t, cond, features=(0, -1))
-    assert plain.features == (), "features came without being asked for"
-    assert len(asked.features) == 2, f"asked for 2 features, got {len(asked.features)}"
-    for hidden in asked.features:
+        plain, featured = model(xt, t, cond), model(xt, t, cond, features=(0, -1))
+    assert plain.features == (), "features came without a request"
+    assert len(featured.features) == 2, f"requested 2 features, got {len(featured.features)}"
+    for hidden in featured.features:
         assert hidden.shape[0] == ROWS and hidden.ndim >= 2, (
             f"a feature has shape {tuple(hidden.shape)}; expected ({ROWS}, C, ...)"
         )
-    close(answer(asked), answer(plain), "asking for features changed the answer")
+    close(predicted(featured), predicted(plain), "requesting features changed the prediction")
 
 
 @check_for("teacher", "generator")
@@ -284,11 +284,11 @@ def the_null_condition_allows_guidance(case: Case) -> None:
     null = model.null(cond)
     assert len(null) == len(cond), f"null(cond) has {len(null)} rows for {len(cond)} conditions"
     with torch.no_grad():
-        conditional, unconditional = answer(model(xt, t, cond)), answer(model(xt, t, null))
-        one, two = answer(Guided(model, 1.0)(xt, t, cond)), answer(Guided(model, 2.0)(xt, t, cond))
+        conditional, unconditional = predicted(model(xt, t, cond)), predicted(model(xt, t, null))
+        one, two = predicted(Guided(model, 1.0)(xt, t, cond)), predicted(Guided(model, 2.0)(xt, t, cond))
     if "categorical" in case.can:
         conditional, unconditional = conditional.log_softmax(-1), unconditional.log_softmax(-1)
-    close(one, conditional, "guidance of scale 1 is not the conditional answer", rtol=1e-3, atol=1e-4)
+    close(one, conditional, "guidance of scale 1 is not the conditional prediction", rtol=1e-3, atol=1e-4)
     close(two, 2 * conditional - unconditional, "guidance of scale 2 is off", rtol=1e-3, atol=1e-3)
 
 
@@ -306,26 +306,26 @@ def a_trainable_copy_learns_apart(case: Case) -> None:
     shared = {p.data_ptr() for p in model.parameters()} & {p.data_ptr() for p in learning}
     assert not shared, "the copy shares memory with the original: training it would change the teacher"
     xt, t, cond = states(model, case)
-    answer(copied(xt, t, cond)).float().square().sum().backward()
+    predicted(copied(xt, t, cond)).float().square().sum().backward()
     assert any(p.grad is not None and float(p.grad.abs().sum()) > 0 for p in learning), "no gradient reaches the copy"
     assert not any(p.requires_grad for p in model.parameters()), "copying unfroze the original"
 
 
 @check_for("teacher", "generator")
 def a_trainable_copy_starts_as_the_original(case: Case) -> None:
-    """ability `trainable_copy`: before any update the copy answers as the original does (a critic starts at the
+    """ability `trainable_copy`: before any update the copy predicts as the original does (a critic starts at the
     teacher)."""
     case.needs("trainable_copy")
     model = predictor(case)
     xt, t, cond = states(model, case)
     with torch.no_grad():
-        copied = answer(model.trainable_copy("full").eval()(xt, t, cond))
-        close(copied, answer(model(xt, t, cond)), "the copy starts elsewhere", rtol=1e-3, atol=1e-4)
+        copied = predicted(model.trainable_copy("full").eval()(xt, t, cond))
+        close(copied, predicted(model(xt, t, cond)), "the copy starts elsewhere", rtol=1e-3, atol=1e-4)
 
 
 @check_for("teacher", "generator")
 def a_second_time_is_taken(case: Case) -> None:
-    """abilities `flow_map`, `flow_map_time`: forward(..., s=s) answers xs, which is xt itself at s = t."""
+    """abilities `flow_map`, `flow_map_time`: forward(..., s=s) predicts xs, which is xt itself at s = t."""
     if not case.can & {"flow_map", "flow_map_time"}:
         raise Skip("does not declare 'flow_map' or 'flow_map_time'")
     model = gaussian(case)
@@ -383,7 +383,7 @@ def its_parameters_learn(case: Case) -> None:
         raise Skip("not a predictor: its own checks call it")
     nudge(model, 0.05)  # a zero-initialised last layer, usual for denoisers, hides the gradient of all before it
     xt, t, cond = states(model, case)
-    answer(model(xt, t, cond)).float().square().sum().backward()
+    predicted(model(xt, t, cond)).float().square().sum().backward()
     without = sum(p.grad is None for p in learning)
     assert without == 0 or without < len(learning), "no gradient reaches any parameter"
     assert all(bool(p.grad.isfinite().all()) for p in learning if p.grad is not None), "some gradients are not finite"

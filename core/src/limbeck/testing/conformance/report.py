@@ -9,7 +9,7 @@ Outcome = Literal["passed", "failed", "skipped", "expected failure", "unexpected
 
 
 class Skip(Exception):
-    """Raised by a check that does not apply; the message says why. A skip is counted and shown, never silent."""
+    """Raised by a check that does not apply, with the reason. A skip is counted and shown, never silent."""
 
 
 @dataclass
@@ -115,10 +115,10 @@ def run_check(check: Check, case: Case, expected: str | None = None) -> Result:
     except Exception as error:  # whatever a plugin raises is a failure of this check alone
         if expected is not None:
             return Result(check.name, "expected failure", expected)
-        said = str(error).strip() or type(error).__name__
+        message = str(error).strip() or type(error).__name__
         if not isinstance(error, AssertionError):
-            said = f"{type(error).__name__}: {said}"
-        return Result(check.name, "failed", f"{said}\n{check.help}")
+            message = f"{type(error).__name__}: {message}"
+        return Result(check.name, "failed", f"{message}\n{check.help}")
     if expected is not None:
         return Result(
             check.name, "unexpected pass", f"expected to fail ({expected}), but it passes: remove the expectation"

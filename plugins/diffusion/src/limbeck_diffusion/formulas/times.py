@@ -1,7 +1,7 @@
 """Distributions of the training time t, drawn by name so that a quadrature can take the place of the draw.
 
-All return times in (0, t_max]: (B,) for a `count` B, (B, F) for (B, F), one per frame. A process with `shift`
-(rectified flow) shifts the distributions in t; that of sigma is absolute.
+All return times in (0, t_max]: (B,) for a `count` B, (B, F) for (B, F), one per frame. A process may shift
+those in t (`GaussianProcess.shifted`: rectified flow does); that of sigma is absolute.
 """
 
 import math

@@ -1,7 +1,7 @@
 r"""Diffusion from a prior with a mean: x_t = alpha_t x0 + sigma_t (mu + z), z ~ N(0, I) (Grad-TTS; CoMoSpeech).
 
 With y_t = x_t - sigma_t mu this is the zero-mean problem, state by state: dy/dt = velocity(y, t) of the same x0, so
-teachers, solvers, losses and samplers that know y need not know of mu. Only the network does: it is asked at x. That
+teachers, solvers, losses and samplers that know y need not know of mu. Only the network does: it is called at x. That
 is what `PriorMeanDenoiser` does.
 """
 
@@ -26,7 +26,7 @@ def without_prior_mean(process: GaussianProcess, x: Tensor, t: Tensor, mu: Tenso
 
 
 class PriorMeanDenoiser(Denoiser):
-    """A `Denoiser` whose network sees x = y + sigma_t mu(cond); it is called, and answers, in y like any other.
+    """A `Denoiser` whose network sees x = y + sigma_t mu(cond); it is called, and predicts, in y like any other.
 
     Args:
         means: (K + 1, *event), mu of every label and, last, of "no label". Not saved: they belong to the construction.
@@ -44,9 +44,9 @@ class PriorMeanDenoiser(Denoiser):
         labels = torch.full((rows,), len(self.means) - 1, device=self.means.device) if cond is None else cond
         return self.means[labels]
 
-    def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, **asks: Any) -> Prediction:
+    def forward(self, xt: Tensor, t: Tensor, cond: Any = None, *, s: Tensor | None = None, **more: Any) -> Prediction:
         mu = self.prior_mean(cond, len(xt)).to(xt.dtype)
-        out = super().forward(with_prior_mean(self.process, xt, t, mu), t, cond, s=s, **asks)
+        out = super().forward(with_prior_mean(self.process, xt, t, mu), t, cond, s=s, **more)
         if out.xs is None or s is None:
             return out
         xs = without_prior_mean(self.process, out.xs, s, mu)

@@ -97,7 +97,7 @@ class UNet(nn.Module):
     The image is folded into `patch` x `patch` patches, halved `len(channels) - 1` times, and unfolded at the end.
     Levels listed in `attention` (0 is the finest) attend over all positions after each of their blocks.
 
-    `features` may ask for the outputs of the encoder's levels, 0 (finest) to `len(channels) - 1`, and for the middle,
+    `features` may name the outputs of the encoder's levels, 0 (finest) to `len(channels) - 1`, and for the middle,
     `len(channels)`; negative indices count from the end, so that -1 is the middle.
 
     Args:
@@ -215,7 +215,7 @@ class UNet(nn.Module):
         if features:
             known = len(self.encoder)
             if bad := [index for index in features if not -known - 1 <= index <= known]:
-                raise ValueError(f"features {bad} do not exist; ask for 0 to {known} ({known}, or -1, is the middle)")
+                raise ValueError(f"features {bad} do not exist; take 0 to {known} ({known}, or -1, is the middle)")
         embedding = self.embed(time, cond, s)
         hidden = self.fold(x)
         levels = []

@@ -30,14 +30,14 @@ class PipelineTeacher(SharedBase, Predictor):
     `forward(xt, t, cond)`: xt (B, *event) latents, t (B,) in the process' time, or (B, F) where the family takes a time
     for every token (Wan). cond is what the network is given, by name (`Conditions`: prompt embeddings and so on, see
     `encode`), a list of B prompts, labels (B,) of a class-conditional network, or None for "no prompt".
-    `features=(0, -1)` asks for hidden states of blocks, in the order of the family's `blocks`: (B, D, h, w) of a U-Net,
+    `features=(0, -1)` requests hidden states of blocks, in the order of the family's `blocks`: (B, D, h, w) of a U-Net,
     (B, D, N) of a transformer.
 
     Only the network is registered: state_dict, optimisers and wrappers see nothing else. The autoencoder
     (`space.codec`) and the text encoders (`prompts`) are shared with copies; the former moves with the teacher.
 
     Args:
-        guidance_embedding: scale told to a network that takes one as an input (FLUX dev); not classifier-free guidance.
+        guidance_embedding: scale for a network that takes one as an input (FLUX dev); not classifier-free guidance.
     """
 
     HELD = "network"
@@ -84,7 +84,7 @@ class PipelineTeacher(SharedBase, Predictor):
 
     @property
     def no_label(self) -> int:
-        """The label that says "no class": the one after the last."""
+        """The label that means "no class": the one after the last."""
         return int(self.plain.config.num_embeds_ada_norm)
 
     def null(self, cond: Any) -> Any:
@@ -147,7 +147,7 @@ class PipelineTeacher(SharedBase, Predictor):
     def _call(
         self, xt: Tensor, t: Tensor, named: Mapping[str, Tensor], features: tuple[int, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The network's own prediction in the layout of `xt`, and the hidden states asked for."""
+        """The network's own prediction in the layout of `xt`, and the hidden states requested."""
         latents = self.family.layout.to(xt.to(self._like.dtype))
         arguments: dict[str, Any] = {"timestep": self._clock(t, xt)}
         for place, name in self.family.inputs.items():
@@ -168,7 +168,7 @@ class PipelineTeacher(SharedBase, Predictor):
         return self.family.layout.back(out, xt.shape), tuple(seen[index] for index in features)
 
     def _clock(self, t: Tensor, xt: Tensor) -> Tensor:
-        """What the network is told at time t: (B,), or (B, N) for its tokens when every frame has a time, (B, F)."""
+        """What the network is given at time t: (B,), or (B, N) for its tokens when every frame has a time, (B, F)."""
         timestep = self.schedule.timestep(t)
         if t.ndim == 2:
             if not self.family.token_time:

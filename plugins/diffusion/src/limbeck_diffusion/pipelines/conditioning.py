@@ -58,7 +58,7 @@ class PromptEncoder:
 
     Args:
         open_pipeline: gives a pipeline that holds the text encoders; called once, when they are needed.
-        size: the size that conditions speak of.
+        size: the size that conditions describe.
         negative: a prompt in the place of the empty one.
         remember: rows kept in memory, on the CPU.
     """
@@ -89,7 +89,7 @@ class PromptEncoder:
         return self._pipeline
 
     def release(self) -> None:
-        """Forget the text encoders (gigabytes); what they said is kept. The next new prompt loads them again."""
+        """Forget the text encoders (gigabytes); their embeddings are kept. The next new prompt loads them again."""
         self._pipeline = None
 
     def __call__(self, prompts: Sequence[str], device: torch.device | str | None = None) -> Conditions:

@@ -1,6 +1,6 @@
 """Data of pipelines: prompts (`prompts`), and a folder of images as latents (`image_folder`).
 
-Both are told by the recipe's teacher what its network reads (`prepare`): embeddings of its text encoders, latents of
+Both get from the recipe's teacher what its network reads (`prepare`): embeddings of its text encoders, latents of
 its autoencoder. Each is computed once and kept on disk by content (`encoded`).
 """
 
@@ -113,13 +113,13 @@ class ImageFolder(_PromptData):
         if not paths:
             raise LimbeckError(f"{self.folder} holds no images ({', '.join(IMAGES)})")
         self.bad: list[str] = []
-        told = self._captions(paths)
+        prompts = self._captions(paths)
         chosen = [path for path in paths if self._chosen(str(path.relative_to(self.folder)))]
         if not chosen:
             raise LimbeckError(f"the split {self.options.split} of the {len(paths)} images is empty. Change held_out")
         twice = (False, True) if self.options.flip else (False,)
         self.items = [(path, flipped) for path in chosen for flipped in twice]
-        self.rows = [told[path] for path, _ in self.items]
+        self.rows = [prompts[path] for path, _ in self.items]
         self.keys: list[str] = []
 
     # --- captions ---
@@ -154,18 +154,18 @@ class ImageFolder(_PromptData):
             except (ValueError, TypeError, KeyError) as error:
                 bad.append(Bad(line, f"no file_name ({error})"))
                 continue
-            told = prompt_files.prompt(line, row)
-            if isinstance(told, Bad):
-                bad.append(told)
+            parsed = prompt_files.prompt(line, row)
+            if isinstance(parsed, Bad):
+                bad.append(parsed)
             elif path not in found:
                 bad.append(Bad(line, f"no image {row['file_name']}"))
             else:
-                found[path] = told
+                found[path] = parsed
         if bad:
-            said = f"{listed}: {prompt_files.listing(bad)}"
+            message = f"{listed}: {prompt_files.listing(bad)}"
             if not self.options.skip_bad:
-                raise LimbeckError(f"{said}. Correct them, or leave them out with skip_bad: true")
-            warnings.warn(f"{said}; their images have no caption", stacklevel=4)
+                raise LimbeckError(f"{message}. Correct them, or leave them out with skip_bad: true")
+            warnings.warn(f"{message}; their images have no caption", stacklevel=4)
         return found
 
     # --- latents ---
@@ -217,13 +217,13 @@ class ImageFolder(_PromptData):
         if not bad:
             return
         path, error = bad[0]
-        said = (
+        message = (
             f"{self.folder}: {len(bad)} of {len(self.items)} images cannot be read, first {path.name} "
             f"({str(error).splitlines()[0]})"
         )
         if not self.options.skip_bad or len(bad) == len(self.items):
-            raise LimbeckError(f"{said}. Remove them or save them again")
-        warnings.warn(f"{said}; they are left out", stacklevel=3)
+            raise LimbeckError(f"{message}. Remove them or save them again")
+        warnings.warn(f"{message}; they are left out", stacklevel=3)
 
     def batch(self, indices: Tensor) -> Batch:
         encoded, rows = self._prepared(), indices.tolist()

@@ -51,19 +51,19 @@ def digest(*parts: Any) -> str:
 def identity(*encoders: Any) -> str:
     """What encoders are: the digest of their weights; of a tokenizer, its vocabulary and settings. None stands for one
     that is not there. Reads every weight once (a gigabyte takes about a second)."""
-    said = []
+    found = []
     for encoder in encoders:
         if encoder is None:
-            said.append("none")
+            found.append("none")
         elif isinstance(encoder, nn.Module):
-            said.append(f"{type(encoder).__name__}:{teacher_files.digest(encoder.state_dict())}")
+            found.append(f"{type(encoder).__name__}:{teacher_files.digest(encoder.state_dict())}")
         else:
             vocabulary = encoder.get_vocab() if hasattr(encoder, "get_vocab") else {}
             settings = {key: str(value) for key, value in sorted(getattr(encoder, "init_kwargs", {}).items())}
             settings.pop("name_or_path", None)  # where it lies changes nothing
             settings = {key: value for key, value in settings.items() if "file" not in key}
-            said.append(f"{type(encoder).__name__}:{digest(vocabulary, settings)}")
-    return digest(said)
+            found.append(f"{type(encoder).__name__}:{digest(vocabulary, settings)}")
+    return digest(found)
 
 
 @contextmanager
@@ -88,11 +88,11 @@ def on_accelerator(*encoders: Any) -> Iterator[None]:
 
 
 class EncodedFiles:
-    """Entries by key. `say` hears about damaged files (a warning by default)."""
+    """Entries by key. `warn` is called with a message about a damaged file (a warning by default)."""
 
-    def __init__(self, folder: str | Path | None = None, say: Callable[[str], None] | None = None):
+    def __init__(self, folder: str | Path | None = None, warn: Callable[[str], None] | None = None):
         self.folder = Path(folder).expanduser() if folder else default_folder()
-        self.say = say or (lambda message: warnings.warn(message, stacklevel=3))
+        self.warn = warn or (lambda message: warnings.warn(message, stacklevel=3))
         self.made = 0  # entries encoded by this object: what was not on disk, or damaged
         self._recent: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
@@ -111,7 +111,7 @@ class EncodedFiles:
         try:
             entry = _read_checked(path, key)
         except Exception as error:
-            self.say(f"{path} is damaged ({error}): it is made again")
+            self.warn(f"{path} is damaged ({error}): it is made again")
             path.unlink(missing_ok=True)
             return None
         self._keep(key, entry)
@@ -150,7 +150,7 @@ class EncodedFiles:
         Processes of one run (RANK of WORLD_SIZE) begin at different places and leave out what another made meanwhile.
 
         Args:
-            encode: indices into `keys` -> their entries, None for what cannot be encoded. Asked for `chunk` at a time.
+            encode: indices into `keys` -> their entries, None for what cannot be encoded; `chunk` at a time.
             title: of the bar that a terminal shows.
         """
         first: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Rows told in words or classes become what a pipeline's network is given, encoded once and kept on disk."""
+"""Rows of words or classes become what a pipeline's network is given, encoded once and kept on disk."""
 
 import hashlib
 from collections.abc import Sequence
@@ -86,8 +86,8 @@ class EncodedPrompts:
 
     def _key(self, text: str) -> str:
         if text not in self._keys:
-            said = text if text else ["no prompt", self.encoder.negative]
-            self._keys[text] = digest(self._settings, said)
+            content = text if text else ["no prompt", self.encoder.negative]
+            self._keys[text] = digest(self._settings, content)
         return self._keys[text]
 
     def encode(self, texts: Sequence[str]) -> int:
@@ -148,12 +148,12 @@ def text_identity(teacher: Any) -> str:
 
 def files_digest(folder: Path) -> str:
     """Digest of the names and contents of all files of a folder."""
-    said = []
+    found = []
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             with open(path, "rb") as file:
-                said.append([str(path.relative_to(folder)), hashlib.file_digest(file, "sha256").hexdigest()])
-    return digest(said)
+                found.append([str(path.relative_to(folder)), hashlib.file_digest(file, "sha256").hexdigest()])
+    return digest(found)
 
 
 __all__ = ["NEGATIVE", "EncodedPrompts", "files_digest", "text_identity"]

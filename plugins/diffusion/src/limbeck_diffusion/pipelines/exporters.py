@@ -1,6 +1,6 @@
 """Students leave as pipelines of diffusers: whole (`diffusers`), or as adapters on the teacher's (`lora`).
 
-Both write the scheduler that walks as our sampler does (`few_step`), what the pipeline's call is to be told
+Both write the scheduler that walks as our sampler does (`few_step`), what the pipeline's call is to be given
 (call.json), and a model card. Neither needs Limbeck to be loaded.
 """
 
@@ -191,7 +191,7 @@ def _call(pipeline: Any, student: PipelineTeacher, found: FewStep) -> dict[str, 
     config = student.network.config
     embedded = bool(config.get("guidance_embeds")) or config.get("time_cond_proj_dim") is not None
     call: dict[str, Any] = dict(found.arguments)
-    # a distilled student needs no guidance; a network that is told a scale is told the one it was trained with
+    # a distilled student needs no guidance; a network that takes a scale gets the one it was trained with
     call["guidance_scale"] = float(student.guidance_embedding) if embedded else 1.0
     for name, value in (
         ("height", getattr(size, "height", None)),
@@ -267,7 +267,7 @@ def _card(
         "## Load it",
         "",
         f"Plain diffusers is enough ({pipeline}). Use these settings: it was made for {steps} and no guidance beside "
-        "what its network is told.",
+        "what its network is given.",
         "",
         "```python",
         *loading,

@@ -1,7 +1,7 @@
 """What is particular to each family of diffusers pipelines: one table of facts, read by one adapter and one loader.
 
-A fact stands here only where pipelines differ and their configuration does not say it. Prediction type, noise schedule,
-time shift, latent scale and shift, guidance embedding, learned variance and sizes come from the configurations.
+A fact stands here only where pipelines differ and their configuration has none. Prediction type, noise schedule, time
+shift, latent scale and shift, guidance embedding, learned variance and sizes come from the configurations.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,21 +57,21 @@ class Family:
     network: the component that is distilled, `unet` or `transformer`.
     schedulers: classes whose training schedule this family may have.
     few_step: schedulers a few-step student is exported with, the usual one first.
-    own_sigmas: the pipeline's call tells its scheduler 1, (n - 1)/n, ..., 1/n; otherwise the grid is the scheduler's.
+    own_sigmas: the pipeline's call gives its scheduler 1, (n - 1)/n, ..., 1/n; otherwise the grid is the scheduler's.
     inputs: argument of the network -> name of the condition; a dot enters a dictionary.
     text: name of the condition -> its position in what `encode_prompt` returns; empty when there is no prompt.
     text_parts: components that only turn prompts into conditions.
     more: adds conditions that are not text: `more(pipeline, conditions, size)`.
     null: what stands for "no prompt": the embedding of an empty one (`empty`), zeros, or a class label (`label`).
     null_keeps: conditions that stay as they are without a prompt (sizes, durations).
-    clock: what the network is told: the scheduler's `timestep`, or its `fraction` of the whole chain.
+    clock: the time that the network is given: the scheduler's `timestep`, or its `fraction` of the whole chain.
     token_time: the network takes a time for every token too, so frames may have noise levels of their own.
     positions: more arguments that follow from shapes alone: `positions(network, latents, conditions)`.
     layout: how latents (B, *event) become the network's input and back.
     blocks: attributes whose modules are counted by `features`, in order.
     hidden: which element of a block's output is the hidden state, where a block returns several.
     lora: names of layers that low-rank adapters go to.
-    latent_side: side of the latents of the usual image, where the network's configuration does not say it.
+    latent_side: side of the latents of the usual image, where the network's configuration has none.
     """
 
     name: str
@@ -240,7 +240,7 @@ def family_of(pipeline_class: str, where: str, modality: str | None = None) -> F
     """The family whose table line names this pipeline class.
 
     Raises:
-        LimbeckError: no family does, or it belongs to another modality than the component asked for.
+        LimbeckError: no family does, or it belongs to another modality than the component's.
     """
     found = next((family for family in FAMILIES if pipeline_class in family.pipelines), None)
     if found is None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Size:
-    """What is asked for: pixels, frames of video, seconds of sound. Fields a modality lacks are None."""
+    """What is to be made: pixels, frames of video, seconds of sound. Fields a modality lacks are None."""
 
     height: int | None = None
     width: int | None = None

@@ -94,7 +94,7 @@ def _spare(source: PipelineSource) -> dict[str, None]:
 
 
 def _dtype(dtype: torch.dtype) -> dict[str, torch.dtype]:
-    """The argument that says it: diffusers renamed it."""
+    """The name of the argument: diffusers renamed it."""
     import diffusers
     from packaging.version import Version
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 ADAPTER = "default"
-# what is adapted when nobody says: projections of attention, by their names in diffusers
+# what is adapted where no option names it: projections of attention, by their names in diffusers
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
 
@@ -87,7 +87,7 @@ def _layers(base: nn.Module) -> str:
 
 
 def _end(name: str) -> str:
-    """`to_out.0` of `block.attn.to_out.0`: as many last parts as it takes to say a word."""
+    """`to_out.0` of `block.attn.to_out.0`: as many last parts as it takes to reach a word."""
     parts = name.split(".")
     start = next(i for i in range(len(parts) - 1, -1, -1) if i == 0 or not parts[i].isdigit())
     return ".".join(parts[start:])
@@ -149,7 +149,7 @@ def merged(network: nn.Module, device: torch.device | str | None = None) -> nn.M
 class SharedBase:
     """Mixin, before nn.Module, of a predictor that holds a network (`HELD`), adapted or plain. Once it is adapted:
 
-    - `state_dict` holds the adapters alone, and is all that `load_state_dict` asks for: checkpoints are small.
+    - `state_dict` holds the adapters alone, and is all that `load_state_dict` expects: checkpoints are small.
     - A deep copy shares the base (an average of the student, a target network).
     - The owner of the base moves it, in place, and every role with it. A role that is moved elsewhere alone takes a
       copy of the base along (`take_base_along`), so that it can leave, for an export, without pulling the base from

@@ -17,10 +17,10 @@ class DiffusersTeacherOptions(Options):
     height: int | None = Field(None, ge=8, description="pixels; the family's usual side when absent")
     width: int | None = Field(None, ge=8, description="pixels")
     frames: int | None = Field(None, ge=1, description="of a video; the family's usual number when absent")
-    seconds: float | None = Field(None, gt=0, description="length told to a model of sound; the longest when absent")
+    seconds: float | None = Field(None, gt=0, description="length given to a model of sound; the longest when absent")
     negative_prompt: str = Field("", description="stands for 'no prompt' in guidance")
     guidance_embedding: float | None = Field(
-        None, ge=0, description="scale told to networks that take one as an input (FLUX dev); 3.5 when absent"
+        None, ge=0, description="scale given to networks that take one as an input (FLUX dev); 3.5 when absent"
     )
     prompt_length: int | None = Field(None, ge=1, description="tokens a prompt is padded or cut to, where it is free")
 

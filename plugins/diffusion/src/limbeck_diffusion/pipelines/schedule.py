@@ -1,4 +1,4 @@
-"""What a diffusers scheduler says about training: the process, what the network predicts, and its clock.
+"""What a diffusers scheduler implies about training: the process, what the network predicts, and its clock.
 
 Three kinds of schedulers cover the families: those with a table `alphas_cumprod` (variance preserving, discrete), flow
 matching ones (`FlowMatch...`, or any with `use_flow_sigmas`), and the cosine one of Stable Audio.
@@ -79,7 +79,7 @@ class VPTable(GaussianProcess):
 class Schedule:
     """A scheduler's facts: the process, the kind of the prediction, and the network's clock.
 
-    `timestep(t)` is what the network is told at time t, in the scheduler's timesteps (0 to N - 1, or sigma times N).
+    `timestep(t)` is what the network is given at time t, in the scheduler's timesteps (0 to N - 1, or sigma times N).
     """
 
     process: GaussianProcess
@@ -123,24 +123,24 @@ def schedule_of(scheduler: Any, tokens: int) -> Schedule:
     """
     config, name = scheduler.config, type(scheduler).__name__
     steps = int(config.get("num_train_timesteps", 1000))
-    said = config.get("prediction_type", "flow_prediction" if name.startswith("FlowMatch") else "epsilon")
-    if said not in KINDS:
+    predicts = config.get("prediction_type", "flow_prediction" if name.startswith("FlowMatch") else "epsilon")
+    if predicts not in KINDS:
         raise LimbeckError(
-            f"the scheduler {name} says prediction_type: {said}; known: {', '.join(KINDS)}. Correct "
+            f"the scheduler {name} has prediction_type: {predicts}; known: {', '.join(KINDS)}. Correct "
             "scheduler/scheduler_config.json"
         )
-    if name.startswith("FlowMatch") or config.get("use_flow_sigmas") or said == "flow_prediction":
+    if name.startswith("FlowMatch") or config.get("use_flow_sigmas") or predicts == "flow_prediction":
         dynamic = bool(config.get("use_dynamic_shifting"))
         shift = dynamic_shift(config, tokens) if dynamic else config.get("shift", config.get("flow_shift")) or 1.0
         return Schedule(RectifiedFlow(shift=float(shift)), "velocity", steps)
     if name == "CosineDPMSolverMultistepScheduler":
-        if config.get("sigma_data", 1.0) != 1.0 or said != "v_prediction":
+        if config.get("sigma_data", 1.0) != 1.0 or predicts != "v_prediction":
             raise LimbeckError(
-                f"the scheduler {name} has sigma_data {config.get('sigma_data')} and prediction_type {said}; only "
+                f"the scheduler {name} has sigma_data {config.get('sigma_data')} and prediction_type {predicts}; only "
                 "sigma_data 1 with v_prediction is known. Correct scheduler/scheduler_config.json"
             )
         # Its frame is EDM's, x / alpha_t. Scaled back, x / sqrt(1 + sigma^2), it is the cosine path at the time
-        # 2 / pi atan(sigma) that the network is told, and c_skip x + c_out F is x0 from v.
+        # 2 / pi atan(sigma) that the network is given, and c_skip x + c_out F is x0 from v.
         return Schedule(VPCosine(), "v", 1)
     table = getattr(scheduler, "alphas_cumprod", None)
     if table is None:
@@ -148,7 +148,7 @@ def schedule_of(scheduler: Any, tokens: int) -> Schedule:
             f"the scheduler {name} has neither alphas_cumprod nor flow sigmas, so its noise levels are unknown. Save "
             "the pipeline with a scheduler its family allows"
         )
-    return Schedule(VPTable(tuple(table.double().tolist())), KINDS[said], len(table))
+    return Schedule(VPTable(tuple(table.double().tolist())), KINDS[predicts], len(table))
 
 
 __all__ = ["Schedule", "VPTable", "dynamic_shift", "schedule_of"]

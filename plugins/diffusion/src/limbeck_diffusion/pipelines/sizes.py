@@ -1,4 +1,4 @@
-"""How large samples are: from what is asked for, and what a pipeline can make, to the event of its latents."""
+"""How large samples are: from what is wanted, and what a pipeline can make, to the event of its latents."""
 
 import inspect
 from typing import Any
@@ -10,14 +10,14 @@ from limbeck_diffusion.pipelines.layouts import PATCHES, Size
 
 def _scale(pipeline: Any) -> int:
     """Pixels per position of the latents."""
-    said = getattr(pipeline, "vae_scale_factor_spatial", None) or getattr(pipeline, "vae_scale_factor", None)
-    return int(said or 2 ** (len(pipeline.vae.config.block_out_channels) - 1))
+    factor = getattr(pipeline, "vae_scale_factor_spatial", None) or getattr(pipeline, "vae_scale_factor", None)
+    return int(factor or 2 ** (len(pipeline.vae.config.block_out_channels) - 1))
 
 
 def resolve_size(
     pipeline: Any, family: Family, height: int | None, width: int | None, frames: int | None, seconds: float | None
 ) -> tuple[Size, tuple[int, ...]]:
-    """The size asked for (the family's usual one where nothing is) and the event of its latents.
+    """The size wanted (the family's usual one where none is) and the event of its latents.
 
     Raises:
         LimbeckError: a size that the autoencoder or the network cannot have, with the nearest one that works.

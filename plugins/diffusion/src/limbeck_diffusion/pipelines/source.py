@@ -19,7 +19,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 class PipelineSource:
     """A pipeline that was found and understood, nothing loaded yet.
 
-    folder: where its files are, None when the hub has to be asked; index: its model_index.json.
+    folder: where its files are, None when it is on the hub; index: its model_index.json.
     """
 
     model: str
@@ -86,7 +86,7 @@ def find(
         )
     if index.get("expand_timesteps"):
         raise LimbeckError(
-            f"{where} tells its network one time per token (expand_timesteps), which is not supported. Take a "
+            f"{where} gives its network one time per token (expand_timesteps), which is not supported. Take a "
             "text-to-video pipeline such as Wan 2.1"
         )
     return PipelineSource(model, family, index, folder, revision, variant)
@@ -136,21 +136,21 @@ def _from_hub(model: str, revision: str | None, variant: str | None) -> tuple[Pa
 
 def _complete(folder: Path, index: Mapping[str, Any]) -> bool:
     """Whether every component of a cached snapshot is there."""
-    parts = [name for name, said in index.items() if isinstance(said, list) and said[-1] is not None]
+    parts = [name for name, entry in index.items() if isinstance(entry, list) and entry[-1] is not None]
     return all((folder / name).is_dir() and any((folder / name).iterdir()) for name in parts)
 
 
 def _hint(error: BaseException, source: PipelineSource | None = None) -> str:
-    name, said = type(error).__name__, str(error)
+    name, message = type(error).__name__, str(error)
     if source is not None and isinstance(error, ImportError):
         return f'Install what it names; pip install "limbeck-{source.family.modality}[diffusers]" brings the usual ones'
-    if "Gated" in name or "401" in said or "403" in said:
+    if "Gated" in name or "401" in message or "403" in message:
         return "It is behind a licence: accept it on its page and log in (hf auth login)"
-    if "RepositoryNotFound" in name or "404" in said:
+    if "RepositoryNotFound" in name or "404" in message:
         return "Check the name (OWNER/NAME) and whether you may see it (hf auth login)"
     if "RevisionNotFound" in name:
         return "Check `revision`: a branch, tag or commit of that repository"
-    if "variant" in said:
+    if "variant" in message:
         return (
             "Check `variant` (fp16, bf16): the files must end in .VARIANT.safetensors. Leave it out for the usual ones"
         )
@@ -164,12 +164,12 @@ def _hint(error: BaseException, source: PipelineSource | None = None) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = lines[0].rstrip(".") if lines else type(error).__name__
-    return said if len(said) < 300 else f"{said[:300]}..."
+    message = lines[0].rstrip(".") if lines else type(error).__name__
+    return message if len(message) < 300 else f"{message[:300]}..."
 
 
 def _require_diffusers() -> None:
-    """Looks for them without importing: a wrong folder is told at once."""
+    """Looks for them without importing: a wrong folder is reported at once."""
     missing = [name for name in ("diffusers", "transformers") if find_spec(name) is None]
     if missing:
         raise PluginLoadError(
@@ -179,7 +179,7 @@ def _require_diffusers() -> None:
 
 
 class quiet:
-    """Neither bars nor advice from the libraries while they load; what they say otherwise is left alone."""
+    """Neither bars nor advice from the libraries while they load; other messages of theirs are left alone."""
 
     def __enter__(self) -> None:
         from diffusers.utils import logging as theirs

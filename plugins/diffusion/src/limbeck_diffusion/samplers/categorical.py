@@ -1,6 +1,6 @@
 r"""Samplers of tokens: from masks, or from uniform noise, to text.
 
-They ask a predictor for logits only. A condition that is a tensor of tokens (B, P) is a prompt: the first P positions
+They need a predictor's logits only. A condition that is a tensor of tokens (B, P) is a prompt: the first P positions
 are set to it and stay so; the predictor is given it too, and a model without conditions does not read it. Letters: B
 batch, L sequence, V vocabulary, P prompt.
 """
@@ -66,7 +66,7 @@ def check_prompt(prompt: Tensor, process: CategoricalProcess, length: int) -> No
 
 
 class TokenSampler(Sampler, ABC):
-    """A walk of `steps` predictions, prompt kept. Subclasses say how the next tokens come from a prediction."""
+    """A walk of `steps` predictions, prompt kept. Subclasses draw the next tokens from a prediction (`path`)."""
 
     @abstractmethod
     def path(
@@ -117,7 +117,7 @@ def begin_with(x: Tensor, prompt: Tensor | None) -> Tensor:
 class Ancestral(TokenSampler):
     """x_s from q(x_s | x_t, x0_hat), from t = 1 to 0; Sahoo et al. 2024 (masked), Austin et al. 2021 (uniform).
 
-    With n steps, tokens that move in one step do so independently given x_t: the law of the model is reached as n
+    With n steps, tokens that move in one step do so independently given x_t: the model's distribution is reached as n
     grows. Chances are summed in float64. Draws: noise, step/k.
     """
 

@@ -1,8 +1,8 @@
 r"""Samplers: from noise to data along the probability-flow ODE dx/dt = velocity(x, t), or a stochastic relative of it.
 
-They ask a predictor for x0_hat only, so every one works on every Gaussian process. One step of each is a pure function
+They need x0_hat of a predictor only, so every one works on every Gaussian process. One step of each is a pure function
 `(predict, process, x, t, s) -> x_s` with `predict(x, t) -> x0_hat`, x (B, *event) and float64 times t, s (B,); all
-coefficients are computed in float64 and cast last. A step to s = 0 returns x0_hat, the solver's own answer on rectified
+coefficients are computed in float64 and cast last. A step to s = 0 returns x0_hat, the solver's own end on rectified
 flow and EDM; at t = t_max, where rectified flow and TrigFlow have alpha_t = 0, no division by alpha_t takes place.
 """
 
@@ -134,7 +134,7 @@ STEPS: dict[str, Callable[..., Tensor]] = {"euler": euler_step, "heun": heun_ste
 
 
 class GridSampler(Sampler, ABC):
-    """A walk over a falling grid of times that ends at 0. Subclasses say how to get from one time to the next."""
+    """A walk over a falling grid of times that ends at 0. Subclasses lead from one time to the next (`path`)."""
 
     Options: type[GridOptions] = GridOptions
 
@@ -154,7 +154,7 @@ class GridSampler(Sampler, ABC):
     def states(
         self, predictor: Teacher, cond: Any, *, steps: int, rng: Rng, noise: Tensor
     ) -> Iterator[tuple[Tensor, float]]:
-        """Every state (x_t, t) of the walk, noise first, sample last. Each is computed when it is asked for."""
+        """Every state (x_t, t) of the walk, noise first, sample last. Each is computed when it is taken."""
         process: Any = unwrap(predictor).process
         times = self.grid(process, steps)
         path = self.path(x0_predictor(predictor, cond), process, noise, times, rng)
@@ -252,7 +252,7 @@ class EDMStochastic(GridSampler):
 
     It runs on any process by moving every state there and back (`GaussianProcess.time`). Where sigma_t / alpha_t is
     infinite at t_max the walk starts at `sigma_max` (80), with the given noise at that level; churn never raises the
-    noise above that of the start. Spacing: karras unless told otherwise. Draws: churn/i.
+    noise above that of the start. Spacing: karras unless an option chooses another. Draws: churn/i.
     """
 
     Options = EDMStochasticOptions

@@ -20,7 +20,7 @@ from limbeck_diffusion.options.samplers import DiffusionForcingSamplerOptions, S
 
 
 def chunk_plan(options: Any, process: GaussianProcess, steps: int, **plan: Any) -> Plan:
-    """The calls of one chunk that options (`times`, `shift`) ask for."""
+    """The calls of one chunk that options (`times`, `shift`) describe."""
     if options.times is not None:
         if len(options.times) != steps:
             raise ValueError(f"sampling.times gives {len(options.times)} calls, but steps is {steps}; make them agree")
@@ -36,8 +36,9 @@ class Streaming(Sampler):
     """A causal generator chunk by chunk, each in `steps` calls behind a cache of the chunks before; as
     `self_forcing` trains it. Needs a generator with the ability `cache`.
 
-    `stream` yields chunks as they are finished, without end if asked; a call gives whole samples, `frames` long, which
-    may be longer than the generator's space says. Draws: noise (or given), then noise/k, renoise/k/i, context/k.
+    `stream` yields chunks as they are finished, without end if `frames` is None; a call gives whole samples,
+    `frames` long, which may be longer than the generator's space. Draws: noise (or given), then noise/k, renoise/k/i,
+    context/k.
     """
 
     Options = StreamingOptions

@@ -26,7 +26,7 @@ def gaussian_pair(process, mean, factor, teacher_mean, teacher_std, **options):
     generator = GaussianGenerator(process, mean, factor)
     objective = ScoreDifference(**options)
     objective.setup(generator, teacher)
-    objective.roles()["critic"].predictor.load_state_dict(generator.law().state_dict())
+    objective.roles()["critic"].predictor.load_state_dict(generator.denoiser().state_dict())
     return objective, generator, teacher
 
 
@@ -131,7 +131,7 @@ def test_guidance_moves_the_target_by_the_closed_form():
     for real in (Guided(teacher, 2.5), teacher.guided(2.5), teacher):
         objective = ScoreDifference(field={"normalise": None}, times={"range": (0.0, 1.0)})
         objective.setup(generator, real)
-        objective.roles()["critic"].predictor.load_state_dict(generator.law().state_dict())
+        objective.roles()["critic"].predictor.load_state_dict(generator.denoiser().state_dict())
         rng, batch = at_one_time(process, 0.4)
         ones = Batch(x0=batch.x0, weight=batch.weight, cond=torch.zeros(len(batch), dtype=torch.int64))
         objective.focus(GENERATOR)
@@ -329,7 +329,7 @@ def test_the_adversarial_gradient_is_the_softened_kl_when_the_discriminator_is_r
     objective, generator, teacher = gaussian_pair(
         process, 0.7, 0.6, -0.4, 1.3, field={"normalise": None}, times={"range": (0.0, 1.0)}
     )
-    student_law = generator.law()
+    student_law = generator.denoiser()
 
     class Right(nn.Module):
         def forward(self, xt, t, cond=None, judge=False):
@@ -376,7 +376,7 @@ def test_a_learned_critic_brings_a_gaussian_student_to_the_teachers_mean_and_cov
     objective = ScoreDifference(critic={"updates": 3})
     objective.setup(generator, teacher)
     with torch.no_grad():  # the critic knows nothing yet
-        objective.roles()["critic"].predictor.load_state_dict(generator.law().state_dict())
+        objective.roles()["critic"].predictor.load_state_dict(generator.denoiser().state_dict())
     train(objective, steps=400, batch=128, lr=2e-2, critic_lr=3e-2)
     error = (generator.means[-1] - mean).abs().max().item(), (generator.covariance - covariance).abs().max().item()
     assert error[0] < 0.05 and error[1] < 0.05, error

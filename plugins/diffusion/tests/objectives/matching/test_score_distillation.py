@@ -705,7 +705,7 @@ def test_vsd_on_a_one_step_student_is_dmd2_without_its_normaliser():
     ):
         generator = GaussianGenerator(process, 0.2, 0.5)
         objective.setup(generator, GaussianTeacher(process, COND, STD))
-        objective.roles()["critic"].predictor.load_state_dict(generator.law().state_dict())
+        objective.roles()["critic"].predictor.load_state_dict(generator.denoiser().state_dict())
         draws = {"noise": z[:, :1], "eps": z[:, 1:], "t": torch.full((len(z),), 0.3, dtype=torch.float64)}
         objective.loss(GENERATOR, Batch(x0=z[:, :1], weight=weight), FixedDraws(draws)).backward()
         found.append((generator.means.grad[-1].item(), generator.factor.grad.item()))

@@ -33,7 +33,7 @@ def exact_pairs(teacher, count=64):
 def test_the_exact_map_costs_nothing_and_a_shift_costs_its_square(process):
     teacher = GaussianTeacher(process, mean=torch.tensor([0.7, -0.2]), std=0.6)
     pairs = exact_pairs(teacher)
-    student = teacher.trainable_copy(answers="flow_map")
+    student = teacher.trainable_copy(predicts="flow_map")
     # t_max itself is passed in float32: pi/2 and the like are off by 1e-8
     assert set_up(student, metric={"distance": "l2"}).loss(PHASE, pairs, FixedDraws({})).value.item() < 1e-12
     shifted = Batch(x0=pairs.x0 + 0.5, noise=pairs.noise)
@@ -75,7 +75,7 @@ def test_batch_weights_average():
     teacher = GaussianTeacher(EDM(), mean=0.7, std=0.6)
     pairs = exact_pairs(teacher, 2)
     off = Batch(x0=pairs.x0 + torch.tensor([[1.0], [2.0]]), noise=pairs.noise, weight=torch.tensor([0.75, 0.25]))
-    loss = set_up(teacher.trainable_copy(answers="flow_map"), metric={"distance": "l2"}).loss(
+    loss = set_up(teacher.trainable_copy(predicts="flow_map"), metric={"distance": "l2"}).loss(
         PHASE, off, FixedDraws({})
     )
     assert loss.value.item() == pytest.approx(0.75 * 1 + 0.25 * 4, rel=1e-5)

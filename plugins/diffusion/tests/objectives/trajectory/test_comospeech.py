@@ -110,7 +110,7 @@ def test_the_denoiser_with_a_prior_mean_asks_its_network_at_x_and_answers_in_y()
 def test_the_presets_loss_is_that_of_the_formula():
     # an Euler step to the level below, of 49 steps; the last, to sigma_min, has the state itself as its target
     teacher = law()
-    student = GaussianTeacher(EDM(), mean=0.9, std=0.8).trainable_copy(answers="flow_map")
+    student = GaussianTeacher(EDM(), mean=0.9, std=0.8).trainable_copy(predicts="flow_map")
     objective = CoMoSpeech()
     objective.setup(student, teacher)
     count = 49
@@ -142,7 +142,7 @@ def test_it_is_the_same_method_on_every_process(process):
     u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
 
     def distances(chosen):
-        student = GaussianTeacher(chosen, mean=0.9, std=0.8).trainable_copy(answers="flow_map")
+        student = GaussianTeacher(chosen, mean=0.9, std=0.8).trainable_copy(predicts="flow_map")
         objective = CoMoSpeech(target={"decay": 0.0})
         objective.setup(student, GaussianTeacher(chosen, mean=M, std=C))
         neighbours, batch = objective.neighbours, Batch(x0=x0)
@@ -162,9 +162,9 @@ def test_a_boundary_needs_a_grid_of_noise_levels():
         Consistency(end={"kind": "sigma_min"}, times={"schedule": "ratio"})
     flow = GaussianTeacher(RectifiedFlow(), mean=0.0, std=1.0)
     with pytest.raises(ValueError, match=r"the grid is uniform in t\. Add times.spacing: karras"):
-        Consistency(end={"kind": "sigma_min"}).setup(flow.trainable_copy(answers="flow_map"), flow)
+        Consistency(end={"kind": "sigma_min"}).setup(flow.trainable_copy(predicts="flow_map"), flow)
     objective = Consistency(end={"kind": "sigma_min"}, times={"spacing": "karras", "nodes": 6})
-    objective.setup(flow.trainable_copy(answers="flow_map"), flow)
+    objective.setup(flow.trainable_copy(predicts="flow_map"), flow)
     assert objective.neighbours.boundary == pytest.approx(0.002 / 1.002)
 
 
@@ -187,7 +187,7 @@ def test_a_masked_mean_says_what_it_divides_by():
 @pytest.mark.parametrize("padding, share", [("excluded", 1.0), ("counted", 0.5)])
 def test_masked_elements_weigh_nothing_in_the_loss(padding, share):
     teacher = GaussianTeacher(EDM(), mean=torch.full((4,), M), std=C)
-    student = GaussianTeacher(EDM(), mean=torch.full((4,), 0.9), std=0.8).trainable_copy(answers="flow_map")
+    student = GaussianTeacher(EDM(), mean=torch.full((4,), 0.9), std=0.8).trainable_copy(predicts="flow_map")
     x0 = Rng(0).normal("x0", (8, 4), torch.float64)
     draws = {"t": torch.full((8,), 0.4, dtype=torch.float64), "eps": Rng(1).normal("eps", (8, 4), torch.float64)}
     mask = torch.tensor([[True, True, False, False]]).expand(8, 4)
@@ -202,7 +202,7 @@ def test_masked_elements_weigh_nothing_in_the_loss(padding, share):
     assert loss(x0) != pytest.approx(loss(spoiled), rel=0.1)
     # the elements are independent: the mean over the first two is the loss of a problem of two elements
     half_teacher = GaussianTeacher(EDM(), mean=torch.full((2,), M), std=C)
-    half_student = GaussianTeacher(EDM(), mean=torch.full((2,), 0.9), std=0.8).trainable_copy(answers="flow_map")
+    half_student = GaussianTeacher(EDM(), mean=torch.full((2,), 0.9), std=0.8).trainable_copy(predicts="flow_map")
     objective = CoMoSpeech()
     objective.setup(half_student, half_teacher)
     two = FixedDraws({"t": draws["t"], "eps": draws["eps"][:, :2]})

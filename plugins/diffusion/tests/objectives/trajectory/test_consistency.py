@@ -31,7 +31,7 @@ def gaussian(process, mean=0.7, std=0.6, **more):
 
 def exact_student(teacher):
     """Answers f(xt, t) of the teacher's law; its mean and factor can learn."""
-    return teacher.trainable_copy(answers="flow_map")
+    return teacher.trainable_copy(predicts="flow_map")
 
 
 def data(teacher, count=256, **where):
@@ -129,7 +129,7 @@ def test_the_loss_of_the_exact_student_vanishes_as_the_grid_is_refined(process, 
 @each_process
 def test_a_wrong_student_pays_and_one_step_brings_it_closer(process):
     teacher = gaussian(process, mean=0.7)
-    student = gaussian(process, mean=0.2).trainable_copy(answers="flow_map")
+    student = gaussian(process, mean=0.2).trainable_copy(predicts="flow_map")
     objective = setup(teacher, student, times={"nodes": 16}, metric={"distance": "l2"})
     loss = objective.loss(PHASE, data(teacher), Rng(0))
     exact = setup(teacher, times={"nodes": 16}, metric={"distance": "l2"}).loss(PHASE, data(teacher), Rng(0))
@@ -201,7 +201,7 @@ def test_guidance_is_the_teachers_business():
     process = RectifiedFlow()
     teacher = GaussianTeacher(process, mean=0.0, std=0.5, class_means=torch.tensor([[1.0]]))
     batch = Batch(x0=teacher.sample(512, Rng(0)), cond=torch.zeros(512, dtype=torch.long))
-    student = teacher.guided(3.0).trainable_copy(answers="flow_map")
+    student = teacher.guided(3.0).trainable_copy(predicts="flow_map")
     loss = (
         setup(Guided(teacher, 3.0), student, times={"nodes": 50}, metric={"distance": "l2"})
         .loss(PHASE, batch, Rng(0))
@@ -257,7 +257,7 @@ def test_the_ratio_schedule_advances_by_steps():
 
 def test_the_inverse_step_weight_divides_by_the_step():
     teacher = gaussian(RectifiedFlow())
-    student = gaussian(RectifiedFlow(), mean=0.2).trainable_copy(answers="flow_map")
+    student = gaussian(RectifiedFlow(), mean=0.2).trainable_copy(predicts="flow_map")
     plain, weighted = (
         setup(teacher, student, times={"nodes": 5}, metric={"distance": "l2"}, weight=w)
         .loss(PHASE, data(teacher), Rng(0))
@@ -269,7 +269,7 @@ def test_the_inverse_step_weight_divides_by_the_step():
 
 def test_batch_weights_average():
     teacher = gaussian(RectifiedFlow())
-    student = gaussian(RectifiedFlow(), mean=0.2).trainable_copy(answers="flow_map")
+    student = gaussian(RectifiedFlow(), mean=0.2).trainable_copy(predicts="flow_map")
     x0, eps = teacher.sample(2, Rng(0)), torch.zeros(2, 1, dtype=torch.float64)
     u = torch.full((2,), 0.3, dtype=torch.float64)
 
@@ -306,7 +306,7 @@ def test_the_target_survives_a_checkpoint():
 
     def fresh():
         return setup(
-            teacher, gaussian(RectifiedFlow(), mean=1.7).trainable_copy(answers="flow_map"), target={"decay": 0.9}
+            teacher, gaussian(RectifiedFlow(), mean=1.7).trainable_copy(predicts="flow_map"), target={"decay": 0.9}
         )
 
     batch, objective = data(teacher, 8), fresh()
@@ -431,7 +431,7 @@ def test_distances_are_means_over_the_event():
 def test_a_student_with_a_wrong_law_learns_the_teachers(options):
     process = EDM(sigma_max=20.0)
     teacher = gaussian(process, mean=0.7, std=0.6)
-    student = gaussian(process, mean=0.0, std=1.2).trainable_copy(answers="flow_map")
+    student = gaussian(process, mean=0.0, std=1.2).trainable_copy(predicts="flow_map")
     objective = setup(teacher, student, metric={"distance": "l2"}, **options)
     optimizer = torch.optim.Adam(student.parameters(), lr=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
