@@ -83,7 +83,7 @@ def test_a_shared_integer_covers_its_range_evenly():
     assert limbeck.rng(0).shared_integer("exit", 1) == 0
 
 
-def test_laws_have_their_moments_and_types():
+def test_distributions_have_their_moments_and_types():
     rng = limbeck.rng(1)
     z, u, k = rng.normal("z", (50_000,)), rng.uniform("u", (50_000,)), rng.integers("k", 7, (50_000,))
     assert float(z.mean()) == pytest.approx(0, abs=0.02) and float(z.std()) == pytest.approx(1, abs=0.02)

@@ -1,4 +1,4 @@
-"""Numbers that follow the step: values, laws, bounds, and how a recipe writes them."""
+"""Numbers that follow the step: values, distributions, bounds, and how a recipe writes them."""
 
 import math
 

@@ -39,11 +39,11 @@ def at(value, count):
 def joint(teacher, xt, t):
     """p(x0) q(x_t | x0) by enumeration: sequences (N, L) and table (B, N)."""
     x0 = teacher.sequences()
-    law = teacher.log_density(x0).exp()
+    distribution = teacher.log_density(x0).exp()
     rows = []
     for b in range(len(xt)):
         like = teacher.process.likelihood(xt[b : b + 1].expand(len(x0), -1), t[b].expand(len(x0)))
-        rows.append(law * like.gather(-1, x0[..., None])[..., 0].prod(1))
+        rows.append(distribution * like.gather(-1, x0[..., None])[..., 0].prod(1))
     return x0, torch.stack(rows)
 
 
@@ -75,7 +75,7 @@ def test_marginal_and_likelihood_are_the_two_readings_of_one_table(process):
 
 
 @every_process
-def test_corruption_has_the_law_of_the_marginal(process):
+def test_corruption_has_the_distribution_of_the_marginal(process):
     n, t = 200_000, 0.35
     x0 = torch.ones(n, 1, dtype=torch.int64)
     u = process.noise((n, 1), limbeck.rng(0))
@@ -156,15 +156,17 @@ def test_stepping_back_with_exact_predictions_keeps_the_marginals(process):
     # sum over x_t of p(x_t) p(x_s,i | x_t) must be the marginal of position i at s
     teacher, t, s = chain(process), 0.8, 0.35
     xt = all_states(process, 3)
-    law = teacher.log_density(xt, at(t, len(xt))).exp()
-    assert float(law.sum()) == pytest.approx(1, abs=1e-12)
-    possible = law > 0
-    xt, law = xt[possible], law[possible]
+    distribution = teacher.log_density(xt, at(t, len(xt))).exp()
+    assert float(distribution.sum()) == pytest.approx(1, abs=1e-12)
+    possible = distribution > 0
+    xt, distribution = xt[possible], distribution[possible]
     p = teacher.posterior(xt, at(t, len(xt)))
-    got = (law[:, None, None] * process.posterior(xt, at(t, len(xt)), at(s, len(xt)), p)).sum(0)
+    got = (distribution[:, None, None] * process.posterior(xt, at(t, len(xt)), at(s, len(xt)), p)).sum(0)
     xs = all_states(process, 3)
-    law_s = teacher.log_density(xs, at(s, len(xs))).exp()
-    expected = torch.stack([torch.zeros(process.states).double().index_add(0, xs[:, i], law_s) for i in range(3)])
+    distribution_s = teacher.log_density(xs, at(s, len(xs))).exp()
+    expected = torch.stack(
+        [torch.zeros(process.states).double().index_add(0, xs[:, i], distribution_s) for i in range(3)]
+    )
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -189,10 +191,10 @@ def test_a_masked_step_never_touches_visible_tokens_and_ends_without_masks():
     process = MaskedProcess(5)
     xt = torch.tensor([[5, 2, 5, 0]])
     p = torch.full((1, 4, 5), 0.2, dtype=torch.float64)
-    law = process.posterior(xt, at(0.8, 1), at(0.2, 1), p)
-    assert law[0, 1].tolist() == [0, 0, 1, 0, 0, 0]
+    distribution = process.posterior(xt, at(0.8, 1), at(0.2, 1), p)
+    assert distribution[0, 1].tolist() == [0, 0, 1, 0, 0, 0]
     # lifted with probability (0.8 - 0.2) / 0.8
-    torch.testing.assert_close(law[0, 0], torch.tensor([0.15] * 5 + [0.25]).double())
+    torch.testing.assert_close(distribution[0, 0], torch.tensor([0.15] * 5 + [0.25]).double())
     assert float(process.posterior(xt, at(0.8, 1), at(0.0, 1), p)[..., 5].sum()) == 0
 
 
@@ -233,12 +235,12 @@ def test_forward_backward_is_enumeration(process, t):
 def test_likelihood_and_entropy_of_the_chain(process):
     teacher = chain(process)
     x0 = teacher.sequences()
-    law = teacher.log_density(x0).exp()
-    assert float(law.sum()) == pytest.approx(1)
+    distribution = teacher.log_density(x0).exp()
+    assert float(distribution.sum()) == pytest.approx(1)
     k = [2, 1, 1]
     expected = 0.3 * 0.9 * 0.3
     assert float(teacher.log_density(torch.tensor([k])).exp()) == pytest.approx(expected)
-    assert teacher.entropy() == pytest.approx(float(-torch.special.xlogy(law, law).sum()))
+    assert teacher.entropy() == pytest.approx(float(-torch.special.xlogy(distribution, distribution).sum()))
     assert teacher.entropy() > 2
 
 
@@ -247,7 +249,7 @@ def test_the_masked_bound_is_tight_with_exact_predictions():
     for process in (MaskedProcess(3), MaskedProcess(3, "cosine")):
         teacher = chain(process)
         x0 = teacher.sequences()
-        law = teacher.log_density(x0).exp()
+        distribution = teacher.log_density(x0).exp()
         nodes, weights = legendre(24)
         total = 0.0
         for t, w in zip(nodes, weights, strict=True):
@@ -259,7 +261,7 @@ def test_the_masked_bound_is_tight_with_exact_predictions():
                 chance = torch.where(mask, 1 - alpha, alpha).prod()
                 xt = torch.where(mask, process.mask_id, x0)
                 log_p = teacher.posterior(xt, t.expand(len(x0))).log().gather(-1, x0[..., None])[..., 0]
-                inner = -(law * (log_p * mask).sum(1)).sum()
+                inner = -(distribution * (log_p * mask).sum(1)).sum()
                 total = total + w * chance * process.nelbo_weight(t) * inner
         assert float(total) == pytest.approx(teacher.entropy(), rel=1e-9)
 
@@ -272,7 +274,7 @@ def legendre(count):
     return (values + 1) / 2, vectors[0] ** 2
 
 
-def test_samples_of_the_chain_have_its_law():
+def test_samples_of_the_chain_have_its_distribution():
     teacher = chain(UniformProcess(3))
     x = teacher.sample(60_000, limbeck.rng(0))
     code = (x * 3 ** torch.arange(3)).sum(1)
@@ -288,7 +290,7 @@ def test_samples_of_the_chain_have_its_law():
     )
 
 
-def test_the_initial_law_defaults_to_the_stationary_one():
+def test_the_initial_distribution_defaults_to_the_stationary_one():
     teacher = MarkovChainTeacher(MaskedProcess(3), TRANSITION, length=5)
     torch.testing.assert_close(teacher.initial @ TRANSITION, teacher.initial)
     assert float(teacher.initial.min()) > 0.1

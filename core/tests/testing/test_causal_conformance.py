@@ -81,13 +81,13 @@ class Wrong(CausalToy):
 @pytest.mark.parametrize(
     ("wrong", "caught_by"),
     [
-        ("always writes", "a_cache_is_written_only_when_asked"),
+        ("always writes", "a_cache_is_written_on_request_only"),
         ("never writes", "cached_calls_are_one_call_on_the_whole_clip"),
         ("sees the future", "cached_calls_are_one_call_on_the_whole_clip"),
         ("deaf to the cache", "cached_calls_are_one_call_on_the_whole_clip"),
-        ("deaf to the cache", "a_cache_is_written_only_when_asked"),
-        ("hidden state", "a_cache_is_written_only_when_asked"),
-        ("no window", "a_cache_is_written_only_when_asked"),
+        ("deaf to the cache", "a_cache_is_written_on_request_only"),
+        ("hidden state", "a_cache_is_written_on_request_only"),
+        ("no window", "a_cache_is_written_on_request_only"),
         ("writes what it only began", "a_write_that_begins_the_next_chunk_is_two_calls"),
         ("begins before it wrote", "a_write_that_begins_the_next_chunk_is_two_calls"),
     ],

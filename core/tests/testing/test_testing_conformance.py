@@ -266,8 +266,8 @@ class Broken(Teacher):
         ("tuple", "predicts_in_the_shape_and_precision_of_its_input"),
         ("dtype", "computes_in_bfloat16"),
         ("dtype", "computes_in_double_precision"),
-        ("random", "same_input_same_answer"),
-        ("in place", "same_input_same_answer"),
+        ("random", "same_input_same_prediction"),
+        ("in place", "same_input_same_prediction"),
         ("batch", "rows_do_not_see_each_other"),
         ("no_grad", "the_gradient_reaches_the_input"),
         ("end", "predicts_from_pure_noise"),
@@ -446,7 +446,7 @@ class BadSampler(Renoise):
         if self.wrong == "cond":
             batch_size, cond = len(cond) if cond is not None else batch_size, None
         out = super().__call__(predictor, cond, steps=steps, rng=rng, batch_size=batch_size, noise=noise)
-        if self.wrong == "law":
+        if self.wrong == "distribution":
             return Sample(out.value + 1, out.at, 1.0, 0.0, out.evaluations)
         return out
 
@@ -457,11 +457,11 @@ class BadSampler(Renoise):
 @pytest.mark.parametrize(
     ("wrong", "caught_by"),
     [
-        ("noise", "it_starts_where_it_is_told"),
+        ("noise", "it_starts_from_given_noise"),
         ("global", "the_rng_decides"),
         ("cond", "conditions_are_passed_on"),
         ("count", "it_counts_its_evaluations"),
-        ("law", "many_steps_reach_the_law_of_the_data"),
+        ("distribution", "many_steps_reach_the_distribution_of_the_data"),
     ],
 )
 def test_a_broken_sampler_is_caught(wrong, caught_by):
@@ -482,7 +482,7 @@ def test_a_broken_metric_is_caught():
             return {"mean_gap": float(torch.rand(()))}
 
     for wrong, caught_by in (
-        (Undeclared, "every_number_says_which_way_is_better"),
+        (Undeclared, "every_number_has_a_better_direction"),
         (Constant, "noise_is_not_judged_better_than_real_data"),
         (Moody, "the_same_samples_get_the_same_numbers"),
     ):
@@ -561,15 +561,15 @@ class TestCoreManifest(PluginConformance):
 
 def test_expected_failures_need_a_check_and_a_reason():
     with pytest.raises(
-        ValueError, match="no check named 'same_input_same_anwser'. Did you mean 'same_input_same_answer'?"
+        ValueError, match="no check named 'same_input_same_predction'. Did you mean 'same_input_same_prediction'?"
     ):
-        check(Broken("nothing"), "teacher", expected_failures={"same_input_same_anwser": "typo"})
+        check(Broken("nothing"), "teacher", expected_failures={"same_input_same_predction": "typo"})
     with pytest.raises(ValueError, match="needs a written reason"):
-        check(Broken("nothing"), "teacher", expected_failures={"same_input_same_answer": " "})
+        check(Broken("nothing"), "teacher", expected_failures={"same_input_same_prediction": " "})
 
 
 def test_an_expected_failure_that_passes_is_a_failure():
-    report = check(Broken("nothing"), "teacher", expected_failures={"same_input_same_answer": "it is random"})
+    report = check(Broken("nothing"), "teacher", expected_failures={"same_input_same_prediction": "it is random"})
     assert not report and report.counts["unexpected pass"] == 1
     assert "expected to fail (it is random), but it passes: remove the expectation" in str(report)
 
@@ -632,7 +632,7 @@ def test_a_denoiser_with_a_uniform_process_is_not_gaussian():
         def forward(self, xt, t, cond=None, *, features=()):
             return Prediction(logits=torch.zeros(*xt.shape, 3))
 
-    assert "says_where_it_lives" in check(Tokens(), can={"gaussian", "denoiser"}).failures
+    assert "declares_where_it_lives" in check(Tokens(), can={"gaussian", "denoiser"}).failures
     assert check(Tokens()).raise_for_failures()
 
 

@@ -29,9 +29,7 @@ def test_parts_are_slices_of_what_was_given():
 
 
 def test_a_name_that_was_not_given_is_an_error_that_says_what_was():
-    with pytest.raises(
-        KeyError, match=r"named 'eps' of shape \(4, 1\) was drawn; FixedDraws was given: 'noise', 't'"
-    ):
+    with pytest.raises(KeyError, match=r"named 'eps' of shape \(4, 1\) was drawn; FixedDraws was given: 'noise', 't'"):
         FixedDraws({"t": torch.zeros(4), "noise": torch.zeros(4, 1)}).normal("eps", (4, 1))
     with pytest.raises(KeyError, match="integer named 'exit' below 4"):
         FixedDraws({}).shared_integer("exit", 4)

@@ -29,11 +29,13 @@ def teachers(process):
     }
 
 
-every_law = pytest.mark.parametrize("law", ["diagonal", "correlated", "classes", "predictor", "diagonal predictor"])
+every_distribution = pytest.mark.parametrize(
+    "distribution", ["diagonal", "correlated", "classes", "predictor", "diagonal predictor"]
+)
 
 
-def setting(process, law, count=6):
-    teacher = teachers(process)[law]
+def setting(process, distribution, count=6):
+    teacher = teachers(process)[distribution]
     cond = torch.arange(count) % 3 if teacher.classes else None
     t = torch.linspace(0.03, 0.97, count, dtype=torch.float64) * process.t_max
     xt = process.at(t, MEAN.expand(count, 3)).alpha_t * MEAN + torch.linspace(-1, 2, 3 * count).double().reshape(
@@ -43,9 +45,9 @@ def setting(process, law, count=6):
 
 
 @every_process
-@every_law
-def test_score_is_the_gradient_of_the_log_density(process, law):
-    teacher, xt, t, cond = setting(process, law)
+@every_distribution
+def test_score_is_the_gradient_of_the_log_density(process, distribution):
+    teacher, xt, t, cond = setting(process, distribution)
     xt.requires_grad_(True)
     expected = torch.autograd.grad(teacher.log_density(xt, t, cond).sum(), xt)[0]
     torch.testing.assert_close(teacher.score(xt, t, cond), expected, rtol=1e-9, atol=1e-11)
@@ -53,18 +55,18 @@ def test_score_is_the_gradient_of_the_log_density(process, law):
 
 
 @every_process
-@every_law
-def test_log_density_is_that_of_the_marginal(process, law):
-    teacher, xt, t, cond = setting(process, law)
+@every_distribution
+def test_log_density_is_that_of_the_marginal(process, distribution):
+    teacher, xt, t, cond = setting(process, distribution)
     mean, covariance = teacher.marginal(t, cond)
     reference = torch.distributions.MultivariateNormal(mean, covariance)
     torch.testing.assert_close(teacher.log_density(xt, t, cond), reference.log_prob(xt), rtol=1e-9, atol=1e-9)
 
 
 @every_process
-@every_law
-def test_x0_hat_is_the_posterior_mean_of_the_joint_gaussian(process, law):
-    teacher, xt, t, cond = setting(process, law)
+@every_distribution
+def test_x0_hat_is_the_posterior_mean_of_the_joint_gaussian(process, distribution):
+    teacher, xt, t, cond = setting(process, distribution)
     mean, c = teacher.mean_of(cond, xt), process.at(t, xt)
     for i in range(len(t)):
         a = c.alpha_t[i]
@@ -77,9 +79,9 @@ def test_x0_hat_is_the_posterior_mean_of_the_joint_gaussian(process, law):
 
 
 @every_process
-@every_law
-def test_the_five_predictions_are_conversions_of_each_other(process, law):
-    teacher, xt, t, cond = setting(process, law)
+@every_distribution
+def test_the_five_predictions_are_conversions_of_each_other(process, distribution):
+    teacher, xt, t, cond = setting(process, distribution)
     said = {kind: getattr(teacher, "x0_hat" if kind == "x0" else kind)(xt, t, cond) for kind in KINDS}
     for given in KINDS:
         for wanted in KINDS:
@@ -94,9 +96,9 @@ def test_the_five_predictions_are_conversions_of_each_other(process, law):
 
 
 @every_process
-@every_law
-def test_flow_map_solves_the_probability_flow(process, law):
-    teacher, xt, t, cond = setting(process, law)
+@every_distribution
+def test_flow_map_solves_the_probability_flow(process, distribution):
+    teacher, xt, t, cond = setting(process, distribution)
     s = 0.4 * t
     h = 1e-5 * process.t_max
     y = teacher.flow_map(xt, t, s, cond)
@@ -220,7 +222,7 @@ def test_a_factor_beside_guidance_moves_the_mean():
 # --- shapes, conditions, dtype, frames -------------------------------------------------------------------------------
 
 
-def test_null_condition_and_no_condition_are_the_unconditional_law():
+def test_null_condition_and_no_condition_are_the_unconditional_distribution():
     teacher, xt, t, cond = setting(RectifiedFlow(), "classes")
     free = teacher(xt, t).x0_hat
     assert torch.equal(teacher(xt, t, teacher.null(cond)).x0_hat, free)
@@ -236,14 +238,14 @@ def test_conditions_for_an_unconditional_teacher_are_refused():
 
 
 @every_process
-@every_law
-def test_equal_frame_times_equal_one_time_and_frames_are_independent_when_uncorrelated(process, law):
-    teacher, xt, t, cond = setting(process, law)
+@every_distribution
+def test_equal_frame_times_equal_one_time_and_frames_are_independent_when_uncorrelated(process, distribution):
+    teacher, xt, t, cond = setting(process, distribution)
     frames = t[:, None].expand(-1, 3)
     torch.testing.assert_close(teacher(xt, frames, cond).x0_hat, teacher(xt, t, cond).x0_hat, rtol=1e-9, atol=1e-10)
     mixed = t[torch.tensor([[i, (i + 1) % 6, (i + 2) % 6] for i in range(6)])]
     got = teacher.x0_hat(xt, mixed, cond)
-    if "diagonal" in law:
+    if "diagonal" in distribution:
         for f in range(3):
             torch.testing.assert_close(got[:, f], teacher.x0_hat(xt, mixed[:, f], cond)[:, f], rtol=1e-9, atol=1e-10)
     # the score at mixed times is still the gradient of the joint density
@@ -297,19 +299,19 @@ def test_samples_have_the_moments_of_the_marginal():
 
 
 @every_process
-@every_law
-def test_a_trainable_copy_starts_as_the_teacher_and_learns(process, law):
-    teacher, xt, t, cond = setting(process, law)
+@every_distribution
+def test_a_trainable_copy_starts_as_the_teacher_and_learns(process, distribution):
+    teacher, xt, t, cond = setting(process, distribution)
     copy = teacher.trainable_copy()
     torch.testing.assert_close(copy(xt, t, cond).x0_hat, teacher(xt, t, cond).x0_hat, rtol=1e-9, atol=1e-10)
     assert all(p.requires_grad for p in copy.parameters())
     copy(xt, t, cond).x0_hat.square().sum().backward()
     assert all(float(p.grad.abs().sum()) > 0 for p in copy.parameters())
-    if "predictor" not in law:
+    if "predictor" not in distribution:
         assert not any(p.requires_grad for p in teacher.parameters())
 
 
-def test_the_law_of_a_generator_is_its_perfect_critic():
+def test_the_distribution_of_a_generator_is_its_perfect_critic():
     # x = m + A z: the critic must give the least denoising error, E tr(Sigma) parts included; compare by quadrature
     for process in PROCESSES:
         generator = GaussianGenerator(process, 0.7, 0.6)
@@ -344,9 +346,9 @@ def test_quadrature_of_the_score_difference_gives_fixture_one():
         assert float(generator.factor.grad) == pytest.approx(-0.2102026735, abs=1e-9)
 
 
-@pytest.mark.parametrize("law", ["diagonal", "correlated"])
-def test_a_predictor_can_answer_the_end_of_its_trajectory(law):
-    teacher, xt, t, _ = setting(TrigFlow(), law)
+@pytest.mark.parametrize("distribution", ["diagonal", "correlated"])
+def test_a_predictor_can_answer_the_end_of_its_trajectory(distribution):
+    teacher, xt, t, _ = setting(TrigFlow(), distribution)
     student = teacher.trainable_copy(predicts="flow_map")
     torch.testing.assert_close(student(xt, t).x0_hat, teacher.consistency(xt, t), rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(student(xt, torch.zeros_like(t)).x0_hat, xt)

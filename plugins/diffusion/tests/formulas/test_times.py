@@ -67,10 +67,10 @@ def test_log_normal_time_stays_in_its_range():
     torch.testing.assert_close(t, torch.tensor([0.8, 40.0], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("law", ["uniform", "logit_normal", "log_normal"])
-def test_parts_of_a_batch_hold_the_times_of_the_whole(law):
-    whole = draw_time(VP(), Rng(3, 7), 8, law)
-    parts = [draw_time(VP(), Rng(3, 7, part=k, parts=4), 2, law) for k in range(4)]
+@pytest.mark.parametrize("distribution", ["uniform", "logit_normal", "log_normal"])
+def test_parts_of_a_batch_hold_the_times_of_the_whole(distribution):
+    whole = draw_time(VP(), Rng(3, 7), 8, distribution)
+    parts = [draw_time(VP(), Rng(3, 7, part=k, parts=4), 2, distribution) for k in range(4)]
     torch.testing.assert_close(whole, torch.cat(parts), rtol=0, atol=0)
     assert ((whole > 0) & (whole <= 1)).all() and len(whole.unique()) == 8
 

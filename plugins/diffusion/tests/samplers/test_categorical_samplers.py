@@ -1,4 +1,4 @@
-"""Samplers of tokens against laws that can be enumerated."""
+"""Samplers of tokens against distributions that can be enumerated."""
 
 import itertools
 import math
@@ -30,26 +30,26 @@ def chain(process):
     return MarkovChainTeacher(process, CHAIN, START, length=2)
 
 
-def law_after(teacher, times):
-    """The exact law of x after walking `times`, by summing over every path: (S**L,) in the order of `all_states`."""
+def distribution_after(teacher, times):
+    """The exact distribution of x after walking `times`, summed over every path: (S**L,), ordered as `all_states`."""
     process, length = teacher.process, teacher.length
     x = models.all_states(process, length)
     prior = process.prior()
-    law = prior[x].prod(1)
+    distribution = prior[x].prod(1)
     for t, s in itertools.pairwise(times):
-        reached = (law > 0).nonzero()[:, 0]
+        reached = (distribution > 0).nonzero()[:, 0]
         at = torch.full((len(reached),), float(t), dtype=torch.float64)
         p = process.posterior(x[reached], at, at - at + float(s), teacher.posterior(x[reached], at))  # (R, L, S)
         moves = torch.stack([p[:, i, x[:, i]] for i in range(length)]).prod(0)  # (R, S**L)
-        law = law[reached] @ moves
-    return law
+        distribution = distribution[reached] @ moves
+    return distribution
 
 
-def exact_law(teacher):
-    law = torch.zeros(teacher.process.states**teacher.length, dtype=torch.float64)
+def exact_distribution(teacher):
+    distribution = torch.zeros(teacher.process.states**teacher.length, dtype=torch.float64)
     rows = models.Table(teacher.process, teacher.length).row(teacher.sequences())
-    law[rows] = teacher.log_density(teacher.sequences()).exp()
-    return law
+    distribution[rows] = teacher.log_density(teacher.sequences()).exp()
+    return distribution
 
 
 def frequencies(teacher, x):
@@ -65,22 +65,25 @@ def apart(a, b):
 
 
 @each_process
-def test_samples_have_the_law_that_enumeration_gives(process):
+def test_samples_have_the_distribution_that_enumeration_gives(process):
     teacher, steps, count = chain(process), 3, 40_000
     sampler = Ancestral()
     x = sampler(teacher, None, steps=steps, rng=limbeck.rng(0), batch_size=count).value
     assert x.dtype == torch.int64 and x.shape == (count, 2)
-    expected = law_after(teacher, sampler.grid(process, steps))
+    expected = distribution_after(teacher, sampler.grid(process, steps))
     assert float(expected.sum()) == pytest.approx(1)
-    # nine outcomes: the expected distance of 40,000 draws from their own law is 0.006
+    # nine outcomes: the expected distance of 40,000 draws from their own distribution is 0.006
     assert apart(frequencies(teacher, x), expected) < 0.015
-    assert apart(expected, exact_law(teacher)) > 0.03  # three steps are not yet the data's law
+    assert apart(expected, exact_distribution(teacher)) > 0.03  # three steps are not yet the data's distribution
 
 
 @each_process
 def test_more_steps_come_closer_to_the_data(process):
     teacher = chain(process)
-    errors = [apart(law_after(teacher, Ancestral().grid(process, n)), exact_law(teacher)) for n in (1, 4, 16, 64)]
+    errors = [
+        apart(distribution_after(teacher, Ancestral().grid(process, n)), exact_distribution(teacher))
+        for n in (1, 4, 16, 64)
+    ]
     assert errors[0] > 0.15
     assert all(b < 0.5 * a for a, b in itertools.pairwise(errors))
     assert errors[-1] < 0.01
@@ -158,7 +161,7 @@ def test_confidence_goes_from_the_surest_token_on():
     assert bool((first[drawn_surely][:, 0] == 2).all()) and not bool((states[-1] == 2).any())
 
 
-def test_of_independent_tokens_confidence_changes_the_order_and_not_the_law():
+def test_of_independent_tokens_confidence_changes_the_order_and_not_the_distribution():
     teacher = models.independent([0.6, 0.4], 2)
     x = Confidence(noise=1.0)(teacher, None, steps=1, rng=limbeck.rng(0), batch_size=20_000).value
     assert float((x == 0).double().mean()) == pytest.approx(0.6, abs=0.01)

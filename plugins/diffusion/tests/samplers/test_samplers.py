@@ -67,7 +67,7 @@ def test_halving_the_step_divides_the_error_by_two_to_the_order(process, cls, op
 
 @each_process
 @each_sampler
-def test_the_order_holds_on_a_curved_law_too(process, cls, options, order):
+def test_the_order_holds_on_a_curved_distribution_too(process, cls, options, order):
     # in one dimension the flow map of a mixture is known exactly, by quantiles
     teacher = GaussianMixtureTeacher(
         process, means=torch.tensor([[-1.0], [1.5]]), stds=0.5, weights=torch.tensor([0.4, 0.6])
@@ -153,7 +153,7 @@ def test_without_churn_the_stochastic_sampler_is_heun_on_edm():
 
 
 @each_process
-def test_churn_keeps_the_law_and_changes_the_sample(process):
+def test_churn_keeps_the_distribution_and_changes_the_sample(process):
     teacher = GaussianTeacher(process, mean=0.8, std=0.5)
     ways = [EDMStochastic(s_churn=c, s_noise=1.0, s_min=0.0, s_max=1e9) for c in (0.0, 20.0)]
     still, churned = (s(teacher, None, steps=80, rng=Rng(1), batch_size=20_000).value for s in ways)
@@ -191,7 +191,7 @@ def test_single_precision_follows_double(process, cls, options, order):
     torch.testing.assert_close(low.double(), high, rtol=0, atol=2e-5)
 
 
-def test_guidance_samples_the_guided_law():
+def test_guidance_samples_the_guided_distribution():
     # equal covariances: the guided teacher is the Gaussian at mean + g (class_mean - mean), here 0 + 2.5 (1 - 0)
     teacher = GaussianTeacher(VPCosine(), mean=0.0, std=0.5, class_means=torch.tensor([[1.0]]))
     cond = torch.zeros(4000, dtype=torch.long)

@@ -32,7 +32,7 @@ class Pairs(Data):
 
 
 class JointError(Metric):
-    """Total variation distance to the true joint law."""
+    """Total variation distance to the true joint distribution."""
 
     better = {"joint_error": "lower"}
 
@@ -67,7 +67,7 @@ def test_a_teacher_of_tokens_is_cut_to_one_step_of_its_own_sampler():
     assert rows["student"]["evaluations"] == 1
     # tokens drawn at once are independent: |.6 - .455| + ... over two; many steps are nearly exact
     assert rows["teacher_cut"]["metrics"]["joint_error"] == pytest.approx(0.29, abs=0.03)
-    assert rows["student"]["metrics"] == rows["teacher_cut"]["metrics"]  # equal laws from equal draws
+    assert rows["student"]["metrics"] == rows["teacher_cut"]["metrics"]  # equal distributions from equal draws
     assert rows["teacher"]["metrics"]["joint_error"] < 0.05
     assert rows["floor"]["metrics"]["joint_error"] < 0.05
 

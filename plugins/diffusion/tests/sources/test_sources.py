@@ -1,4 +1,4 @@
-"""Sources: the same batch for any number of processes, and the right law."""
+"""Sources: the same batch for any number of processes, and the right distribution."""
 
 import pytest
 import torch

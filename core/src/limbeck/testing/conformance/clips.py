@@ -11,7 +11,7 @@ from torch import Tensor
 import limbeck
 from limbeck.process.gaussian import RectifiedFlow
 from limbeck.testing.causal import AR1, CausalToy
-from limbeck.testing.conformance.predictors import ROWS, cast, close, nudge, predicted, predictor, states
+from limbeck.testing.conformance.inputs import ROWS, cast, close, nudge, predicted, predictor, states
 from limbeck.testing.conformance.report import Case, Skip, check_for
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def cached_calls_are_one_call_on_the_whole_clip(case: Case) -> None:
 
 
 @check_for("teacher", "generator")
-def a_cache_is_written_only_when_asked(case: Case) -> None:
+def a_cache_is_written_on_request_only(case: Case) -> None:
     """ability `cache`: reading leaves the cache as it was, writing moves it by the chunk's frames, and a window bounds
     what it holds; the frames that left it are not seen any more."""
     case.needs("cache")
@@ -149,7 +149,7 @@ def clips_follow_the_noise_and_the_rng(case: Case) -> None:
 
 
 @check_for("sampler")
-def levels_of_frames_fall_to_the_law_of_the_data(case: Case) -> None:
+def levels_of_frames_fall_to_the_distribution_of_the_data(case: Case) -> None:
     """ability `frame_time`: with 60 steps the correlation of the sequence is met, and evaluations are counted."""
     case.needs("frame_time")
     sampler, model = _clips(case)

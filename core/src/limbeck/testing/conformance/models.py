@@ -12,7 +12,7 @@ from torch import Tensor
 import limbeck
 from limbeck.conditions import Conditions
 from limbeck.networks.scenes import Render, Scene
-from limbeck.testing.conformance.predictors import ROWS, close, made
+from limbeck.testing.conformance.inputs import ROWS, close, made
 from limbeck.testing.conformance.report import Case, check_for
 
 # --- scenes ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from limbeck.networks.denoiser import Denoiser
 from limbeck.process.gaussian import RectifiedFlow
 from limbeck.randomness import Rng
 from limbeck.testing.causal import CausalNetwork
-from limbeck.testing.conformance.predictors import close, nudge
+from limbeck.testing.conformance.inputs import close, nudge
 from limbeck.testing.conformance.report import Case, Skip, check_for
 from limbeck.testing.network import TinyNetwork
 

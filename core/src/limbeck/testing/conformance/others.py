@@ -194,7 +194,7 @@ def it_counts_its_evaluations(case: Case) -> None:
 
 
 @check_for("sampler")
-def it_starts_where_it_is_told(case: Case) -> None:
+def it_starts_from_given_noise(case: Case) -> None:
     """noise= is x at t_max: given, it replaces the draw named "noise"."""
     _continuous(case)
     sampler, process = case.make(), RectifiedFlow()
@@ -221,7 +221,7 @@ def conditions_are_passed_on(case: Case) -> None:
 
 
 @check_for("sampler")
-def many_steps_reach_the_law_of_the_data(case: Case) -> None:
+def many_steps_reach_the_distribution_of_the_data(case: Case) -> None:
     """On a Gaussian, mean and spread of 2,000 samples are those of the data, on every process: with 60 steps along an
     exact denoiser (a solver), or with 3 calls of an exact flow map (a sampler of few-step students)."""
     _continuous(case)
@@ -259,7 +259,7 @@ def _judged(case: Case) -> tuple[Metric, Data, Tensor, Any]:
 
 
 @check_for("metric")
-def every_number_says_which_way_is_better(case: Case) -> None:
+def every_number_has_a_better_direction(case: Case) -> None:
     """Calling it gives finite floats, and `better` has lower or higher for every one of them."""
     metric, data, samples, cond = _judged(case)
     values = metric(samples, cond, data)
