@@ -67,9 +67,9 @@ def test_clips_are_sampled_on_its_grid():
 @pytest.mark.parametrize("mode", ["distillation", "training"])
 def test_consistency_trains_between_neighbours_of_its_grid(mode):
     teacher = GaussianTeacher(BELL, mean=0.4, std=0.7)
-    objective = Consistency(mode=mode, nodes=64, schedule="grid")
+    objective = Consistency(mode=mode, times={"nodes": 64})
     objective.setup(teacher.trainable_copy(predicts="flow_map"), teacher)
-    torch.testing.assert_close(objective.kernel.grid, time_grid(BELL, 64, "log_snr", sigma_range=(0.01, 50.0)))
+    torch.testing.assert_close(objective.neighbours.grid, time_grid(BELL, 64, "log_snr", sigma_range=(0.01, 50.0)))
     loss = objective.loss(Phase("generator", ("generator",)), Batch(x0=teacher.sample(64, Rng(0))), Rng(0))
     assert 0 <= float(loss.value.detach()) < (1e-4 if mode == "distillation" else 1)
 

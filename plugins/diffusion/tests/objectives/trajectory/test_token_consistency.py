@@ -232,7 +232,7 @@ def test_options_of_continuous_noise_are_refused_on_tokens():
 def test_an_option_of_tokens_is_refused_on_continuous_noise():
     flow = GaussianTeacher(RectifiedFlow(), mean=0.0, std=1.0)
     with pytest.raises(ValueError, match=r"metric.divergence=kl_forward \(tokens\) has no meaning on .*continuous"):
-        Consistency(metric={"divergence": "kl_forward"}).setup(flow.trainable_copy(answers="flow_map"), flow)
+        Consistency(metric={"divergence": "kl_forward"}).setup(flow.trainable_copy(predicts="flow_map"), flow)
 
 
 def test_tokens_choose_their_sampler_and_need_data():
