@@ -199,4 +199,4 @@ def test_the_recipe_has_settings_for_every_objective(name):
     assert recipe.objective.use == name and recipe.data.options["prompt"] == "a blue box"
     assert recipe.generator.options["opacity"] >= 3
     if name == "ism":
-        assert recipe.objective.options["interval"] == 0.3
+        assert recipe.objective.options["inversion"]["interval"] == 0.3

@@ -128,7 +128,7 @@ def test_an_interrupted_self_forcing_run_resumes_bitwise(tmp_path):
 
 def test_a_rollout_that_is_no_whole_number_of_chunks_is_an_error_of_the_recipe():
     with pytest.raises(RecipeError, match="whole number of chunks of 4; got 18"):
-        build(load("moving_digits_self_forcing", overrides=["objective.frames=18"]))
+        build(load("moving_digits_self_forcing", overrides=["objective.rollout.frames=18"]))
 
 
 # --- streaming -------------------------------------------------------------------------------------------------------
