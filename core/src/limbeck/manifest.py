@@ -136,3 +136,49 @@ class Component:
 
     def __post_init__(self):
         object.__setattr__(self, "can", frozenset(self.can))
+
+
+# What a class-conditional denoiser on a Gaussian process offers: most generators and teachers, and the start of others.
+DENOISER: Set[str] = frozenset({"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling"})
+
+
+def recipe(path: str, package: str, summary: str, modality: str, **details: str) -> Component:
+    """The row of a recipe: the file recipes/PATH.yaml of a package, named like the file.
+
+    `recipe("digits/digits_dmd2", "limbeck_image", ...)` is the recipe `digits_dmd2`.
+    """
+    file = f"{package}:recipes/{path}.yaml"
+    return Component("recipe", path.rpartition("/")[2], file, summary=summary, modality=modality, details=details)
+
+
+def bundled(
+    name: str,
+    package: str,
+    asset: str,
+    *,
+    generator: str,
+    summary: str,
+    modality: str,
+    can: Set[str] = DENOISER,
+    options: str = "limbeck.export.teacher_options:TeacherFileOptions",
+    **described: Any,
+) -> Component:
+    """The row of a teacher whose weights a package ships: the file assets/ASSET of the package.
+
+    Args:
+        generator: the registered generator that builds its network, for files that do not name it.
+        options: a subclass of `TeacherFileOptions` for a teacher that has options of its own.
+        described: more fields of `Component`.
+    """
+    defaults = {"weights": f"{package}:assets/{asset}", "generator": generator}
+    return Component(
+        "teacher",
+        name,
+        "limbeck.export.teacher_files:teacher",
+        summary=summary,
+        options=options,
+        defaults=defaults,
+        modality=modality,
+        can=can,
+        **described,
+    )
