@@ -8,11 +8,12 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from limbeck.files import write_whole
 
 
 def folder() -> Path:
@@ -32,13 +33,13 @@ def digest(path: Path | str) -> str:
 def cached(
     group: str, follows_from: Mapping[str, Any], make: Callable[[], Mapping[str, Tensor]]
 ) -> Mapping[str, Tensor]:
-    """`make()`, or what it answered before for the same `follows_from` (JSON values), in a subfolder `group`.
+    """`make()`, or what it returned before for the same `follows_from` (JSON values), in a subfolder `group`.
 
     A file that cannot be read is made again; a folder that cannot be written costs a warning, not the data. What comes
     from disk is mapped, not read: only what is looked at takes memory.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file, save
 
     text = json.dumps(follows_from, sort_keys=True)
     path = folder() / group / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
@@ -48,17 +49,12 @@ def cached(
         except (SafetensorError, OSError):
             pass  # torn by a full disk, say
     made = make()
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in made.items()}, str(aside), {"follows_from": text})
-        os.replace(aside, path)
+        write_whole(path, save({name: tensor.contiguous() for name, tensor in made.items()}, {"follows_from": text}))
         return load_file(str(path))
     except (OSError, SafetensorError) as err:
         warnings.warn(f"{path} could not be kept: {err}. It is made again next time", stacklevel=2)
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
     return made
 
 

@@ -9,6 +9,7 @@ import typer
 
 from limbeck.cli.tables import number, show, show_json
 from limbeck.errors import LimbeckError, RecipeError
+from limbeck.files import write_whole
 
 
 def complete_recipe(incomplete: str) -> list[str]:
@@ -236,7 +237,7 @@ def sample_command(
     out = out or Path("samples.png")
     if out.suffix == ".txt" and found.writes:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text("".join(f"{text}\n" for text in separated(samples.seen())), encoding="utf-8")
+        write_whole(out, "".join(f"{text}\n" for text in separated(samples.seen())))
     else:
         samples.save(out)
     print(out)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.engine import checkpoint, tensor_file
+from limbeck.files import write_whole
 from limbeck.interfaces import Batch, Loss, Phase
 
 
@@ -84,7 +85,7 @@ def keep_evidence(
         "term": failure.term, "value": str(failure.value), "bad_samples": failure.bad_samples,
         "samples": len(failure.batch), "not_finite_in_batch": list(bad_fields(failure.batch)), **state,
     }  # fmt: skip
-    (target / "reason.json").write_text(json.dumps(reason, indent=2) + "\n", encoding="utf-8")
+    write_whole(target / "reason.json", json.dumps(reason, indent=2) + "\n")
     for stem, content in tensors.items():
         checkpoint.write_file(target / f"{stem}.safetensors", tensor_file.pieces(content))
     return target

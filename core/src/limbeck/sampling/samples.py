@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from limbeck import conditions
 from limbeck.errors import LimbeckError
+from limbeck.files import write_whole
 from limbeck.interfaces import Data, Sample, Sampler, Space, Teacher, unwrap
 from limbeck.networks.guidance import Guided
 from limbeck.pictures.views import picture
@@ -69,7 +70,7 @@ class Samples:
             metadata = {"domain": self.domain}
             if self.cond is not None and not isinstance(self.cond, Tensor):
                 metadata["cond"] = json.dumps(list(map(str, self.cond)))
-            path.write_bytes(save(tensors, metadata=metadata))
+            write_whole(path, save(tensors, metadata=metadata))
         elif path.suffix == ".npy":
             import numpy
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from limbeck import disk_cache
 from limbeck.errors import LimbeckError
 from limbeck.export import teacher_files
+from limbeck.files import write_whole
 from limbeck_diffusion.sources.pairs import progress_bar
 
 Entry = dict[str, Tensor]
@@ -123,13 +124,10 @@ class EncodedFiles:
 
         stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in entry.items()}
         path = self.path(key)
-        aside = path.with_name(f".{key}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(save(stored, metadata={"key": key, "digest": teacher_files.digest(stored)}))
-            os.replace(aside, path)
+            write_whole(path, save(stored, metadata={"key": key, "digest": teacher_files.digest(stored)}))
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise LimbeckError(
                 f"{path} could not be written ({error.strerror or error}). Give a folder with room for it (cache: "
                 "FOLDER, or the environment variable LIMBECK_CACHE)"
