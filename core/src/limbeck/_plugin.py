@@ -11,13 +11,13 @@ def components():
         Component(
             "exporter",
             "torch",
-            "limbeck.export.exporters:export_torch",
+            "limbeck.export.torch_program:export_torch",
             summary="a torch.export program that samples with plain PyTorch, the weights and a model card",
         ),
         Component(
             "exporter",
             "safetensors",
-            "limbeck.export.exporters:export_safetensors",
+            "limbeck.export.safetensors:export_safetensors",
             summary="the student's weights as one safetensors file, with the recipe and versions in its header",
         ),
         Component(

@@ -295,7 +295,7 @@ def test_a_target_without_that_attribute_suggests_the_nearest(install):
 
 
 def test_a_dotted_path_is_never_resolved():
-    for name in ("os:system", "os.system", "limbeck.export.exporters:export_torch"):
+    for name in ("os:system", "os.system", "limbeck.export.torch_program:export_torch"):
         with pytest.raises(UnknownComponent):
             Registry().resolve("exporter", name)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
-from limbeck.export.exporters import prepare
+from limbeck.export.folder import prepare
 from limbeck.networks.scenes import Scene
 from limbeck_3d.exporters.gltf import glb
 from limbeck_3d.exporters.scene import CONVENTION, check_particle, scene_of

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from limbeck.errors import LimbeckError
-from limbeck.export.exporters import prepare
+from limbeck.export.folder import prepare
 from limbeck_3d.exporters.scene import check_particle, scene_of
 from limbeck_3d.options.exporters import SplatExportOptions
 from limbeck_3d.rendering.splatting import SH0, Gaussians

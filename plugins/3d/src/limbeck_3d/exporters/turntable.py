@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limbeck.conditions import Conditions
 from limbeck.errors import NonFinite
-from limbeck.export.exporters import prepare
+from limbeck.export.folder import prepare
 from limbeck.networks.scenes import Render, Scene
 from limbeck_3d.exporters.scene import check_particle, scene_of
 from limbeck_3d.options.exporters import TurntableOptions

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import LimbeckError, NonFinite
-from limbeck.export.exporters import prepare
+from limbeck.export.folder import prepare
 from limbeck.files import write_json
 from limbeck.interfaces import unwrap
 from limbeck.sampling.samples import are_labels, generate, grid_conditions

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from limbeck.errors import LimbeckError
-from limbeck.export.exporters import about, prepare
+from limbeck.export.card import about
+from limbeck.export.folder import prepare
 from limbeck.interfaces import unwrap
 from limbeck.sampling.rollouts import Plan
 from limbeck_diffusion.pipelines import lora

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import torch
 
 from limbeck.errors import LimbeckError
-from limbeck.export.exporters import about, prepare
+from limbeck.export.card import about
+from limbeck.export.folder import prepare
 from limbeck.interfaces import unwrap
 from limbeck_text.models.language_model import LanguageModel
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import LimbeckError, NonFinite
-from limbeck.export.exporters import prepare
+from limbeck.export.folder import prepare
 from limbeck.sampling.samples import balanced_conditions, evaluating
 from limbeck_video.encoding import video
 from limbeck_video.options.exporters import VideoOptions

@@ -1,4 +1,4 @@
-"""Exports load without Limbeck, say what the student says, and never overwrite unasked."""
+"""Exports load without Limbeck, return what the student returns, and never overwrite unasked."""
 
 import json
 import subprocess
@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from limbeck.errors import LimbeckError, RunExists
-from limbeck.export.exporters import export_safetensors, export_torch
+from limbeck.export.safetensors import export_safetensors
+from limbeck.export.torch_program import export_torch
 from limbeck.interfaces import Batch, Data, Sample, Sampler, Space
 from limbeck.networks.denoiser import Denoiser
 from limbeck.process.gaussian import EDM, RectifiedFlow
@@ -74,7 +75,8 @@ def make_run(tmp_path):
             "rows": [{"role": "student", "metrics": {"frechet": 0.5}}, {"role": "teacher", "metrics": {"frechet": 0.4}}]
         }
         (path / "evaluation.json").write_text(json.dumps(table))
-        recipe = {"name": "toy", "teacher": {"use": "big"}, "objective": {"use": "dmd2"}, "data": {"use": "four"}}
+        content = {"name": "toy", "teacher": {"use": "big"}, "objective": {"use": "dmd2"}, "data": {"use": "four"}}
+        recipe = SimpleNamespace(to_dict=lambda: content, generator=SimpleNamespace(use="toy"))
         data = Four() if conditional else None
         built = SimpleNamespace(
             sampler=sampler or Renoise(), sampling_steps=steps, data=data, teacher=None, recipe=recipe
