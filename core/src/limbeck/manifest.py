@@ -142,10 +142,10 @@ class Component:
 DENOISER: Set[str] = frozenset({"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling"})
 
 
-def recipe(path: str, package: str, summary: str, modality: str, **details: str) -> Component:
+def recipe(path: str, summary: str, *, package: str, modality: str, **details: str) -> Component:
     """The row of a recipe: the file recipes/PATH.yaml of a package, named like the file.
 
-    `recipe("digits/digits_dmd2", "limbeck_image", ...)` is the recipe `digits_dmd2`.
+    `recipe("digits/digits_dmd2", "...", package="limbeck_image", modality="image")` is the recipe `digits_dmd2`.
     """
     file = f"{package}:recipes/{path}.yaml"
     return Component("recipe", path.rpartition("/")[2], file, summary=summary, modality=modality, details=details)

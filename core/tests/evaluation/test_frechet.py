@@ -38,3 +38,9 @@ def test_whitened_features_have_unit_covariance_up_to_shrinkage():
     expected = spread / (spread + 0.03 * spread.mean())  # the axes hardly correlate
     torch.testing.assert_close(torch.cov(white.T).diag(), expected, rtol=1e-2, atol=1e-3)
     assert float(white.mean(0).abs().max()) < 1e-5
+
+
+def test_frechet_distance_is_zero_for_a_singular_covariance_against_itself():
+    points = torch.randn(50, 3, generator=torch.Generator().manual_seed(1)).double()
+    flat = torch.cat([points, points], dim=1)  # rank 3 of 6
+    assert frechet_distance(*moments(flat), *moments(flat)) < 1e-6

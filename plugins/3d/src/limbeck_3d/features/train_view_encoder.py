@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
             "data": Solids(meshes=True).licence,
             "licence": "Apache-2.0",
             "seed": chosen.seed,
-            "held_out_accuracy": accuracy,
+            "evaluation": [{"name": "real data, held out", "metrics": accuracy}],
         },
     )
     print(f"held-out accuracy {accuracy}, written to {chosen.out}")

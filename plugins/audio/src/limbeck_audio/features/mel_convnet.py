@@ -21,6 +21,9 @@ BUNDLED = "spoken_digits_classifier.safetensors"
 class Classifier(nn.Module):
     """(B, 1, 64, 64) log-mel -> `features` (B, 64), whitened; `forward` answers logits (B, classes)."""
 
+    centre: Tensor
+    whiten: Tensor
+
     def __init__(self, classes: int = 10, width: int = 16, dropout: float = 0.2):
         super().__init__()
         self.body = nn.Sequential(

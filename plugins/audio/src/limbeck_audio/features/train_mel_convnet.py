@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from limbeck.evaluation.frechet import whitening
-from limbeck.export import teacher_files as weights
+from limbeck.export import teacher_files
 from limbeck.randomness import Rng
 from limbeck_audio.data.speech import LICENCE, SpokenDigits
 from limbeck_audio.features.mel_convnet import Classifier, coarse
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=25)
     chosen = parser.parse_args(arguments)
     network, accuracy = train(chosen.seed, chosen.epochs)
-    weights.write(
+    teacher_files.write(
         chosen.out,
         network.state_dict(),
         provenance={
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
             "data": LICENCE,
             "licence": "Apache-2.0",
             "seed": chosen.seed,
-            "held_out_accuracy": round(accuracy, 4),
+            "evaluation": [{"name": "real data, held out", "metrics": {"accuracy": round(accuracy, 4)}}],
         },
     )
     print(f"accuracy on held-out voices {accuracy:.4f}, written to {chosen.out}")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from limbeck.interfaces import Batch, Data, Space
 from limbeck_diffusion.data import digits
-from limbeck_image.options.digits import DigitsDataOptions
+from limbeck_image.options.data import DigitsDataOptions
 
 SPACE = Space((1, 8, 8), domain="pixels")
 

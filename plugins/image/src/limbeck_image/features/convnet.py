@@ -1,6 +1,6 @@
 """The digits classifier whose features are the space that image metrics measure in.
 
-A small convolutional network. Its 64 features are asked for two things at once: to name the digit, and to hold the scan
+A small convolutional network. Its 64 features have two tasks: to name the digit, and to hold the scan
 itself (one linear layer reconstructs the pixels from them). Features of a mere classifier forget slant, thickness and
 position, and a distance between them does not see a generator that lost variety; these do. For the same reason they are
 whitened (with shrinkage): left alone, the nine directions that tell classes apart hold 95 % of the variance, and a
@@ -17,7 +17,10 @@ FEATURES = 64
 
 
 class Classifier(nn.Module):
-    """(B, 1, 8, 8) in [-1, 1] -> `features` (B, 64), whitened; `forward` answers logits (B, 10)."""
+    """(B, 1, 8, 8) in [-1, 1] -> `features` (B, 64), whitened; `forward` returns logits (B, 10)."""
+
+    centre: Tensor
+    whiten: Tensor
 
     def __init__(self, width: int = 32, dropout: float = 0.2):
         super().__init__()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from limbeck.evaluation.frechet import whitening
-from limbeck.export import teacher_files as weights
+from limbeck.export import teacher_files
 from limbeck.randomness import Rng
 from limbeck_diffusion.augment import affine
 from limbeck_diffusion.data.digits import LICENCE
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     network, accuracy = train(chosen.seed)
-    weights.write(
+    teacher_files.write(
         chosen.out,
         network.state_dict(),
         provenance={
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
             "data": LICENCE,
             "licence": "Apache-2.0",
             "seed": chosen.seed,
-            "held_out_accuracy": round(accuracy, 4),
+            "evaluation": [{"name": "real data, held out", "metrics": {"accuracy": round(accuracy, 4)}}],
         },
     )
     print(f"held-out accuracy {accuracy:.4f}, written to {chosen.out}")

@@ -1,1 +1,1 @@
-"""Networks, and the bundled teachers."""
+"""Networks that are trained here."""

@@ -1,16 +1,14 @@
-import math
-import shutil
+"""The U-Net of digits on every process, and the bundled teacher."""
 
 import pytest
 import torch
 
-from limbeck.errors import CheckpointError
-from limbeck.export import teacher_files as weights
+import limbeck
 from limbeck_image.data.digits import Digits
-from limbeck_image.features.convnet import bundled
-from limbeck_image.metrics.digits import ClassAccuracy, Frechet
-from limbeck_image.networks.unet import BUNDLED, SIGMA_DATA, digits_generator, digits_teacher
-from limbeck_image.options.digits import DigitsGeneratorOptions
+from limbeck_image.metrics.class_accuracy import ClassAccuracy
+from limbeck_image.metrics.frechet import Frechet
+from limbeck_image.networks.unet import SIGMA_DATA, digits_generator
+from limbeck_image.options.networks import DigitsGeneratorOptions
 
 
 @pytest.mark.parametrize("process", ["rectified_flow", "trigflow", "edm", "vp", "vp_cosine"])
@@ -36,15 +34,22 @@ def test_sigma_data_is_that_of_the_scans():
     assert Digits().images.std().item() == pytest.approx(SIGMA_DATA, abs=0.01)
 
 
+# --- the bundled teacher ---------------------------------------------------------------------------------------------
+
+
+def bundled_teacher():
+    return limbeck.create("teacher", "image/digits")
+
+
 def test_the_bundled_teacher_is_frozen_and_knows_its_provenance():
-    teacher = digits_teacher()
+    teacher = bundled_teacher()
     assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
     assert {"recipe", "data", "licence", "seed", "evaluation"} <= set(teacher.provenance)
 
 
 def test_the_bundled_teacher_denoises_held_out_scans():
     # the best constant guess of x0 errs by the variance of the data; at little noise a denoiser must do far better
-    teacher, held_out = digits_teacher(), Digits("held_out")
+    teacher, held_out = bundled_teacher(), Digits("held_out")
     batch = held_out.batch(torch.arange(len(held_out)))
     eps = torch.randn(batch.x0.shape, generator=torch.Generator().manual_seed(0))
     errors = []
@@ -56,7 +61,7 @@ def test_the_bundled_teacher_denoises_held_out_scans():
 
 
 def test_the_teacher_obeys_its_labels_and_the_null_label_is_the_mixture():
-    teacher = digits_teacher()
+    teacher = bundled_teacher()
     x = torch.randn(500, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(500) % 10
     at_noise = teacher(x, torch.ones(500), labels).x0_hat  # one step: about the class mean
@@ -67,14 +72,14 @@ def test_the_teacher_obeys_its_labels_and_the_null_label_is_the_mixture():
 
 
 def test_a_teacher_cut_to_one_step_is_far_from_the_scans():
-    teacher, labels = digits_teacher(), torch.arange(1000) % 10
+    teacher, labels = bundled_teacher(), torch.arange(1000) % 10
     x = torch.randn(1000, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     found = Frechet()(teacher(x, torch.ones(1000), labels).x0_hat, labels, Digits())
     assert found["frechet"] > 8
 
 
 def test_a_copy_of_the_teacher_trains_without_dropout_and_leaves_the_teacher_alone():
-    teacher = digits_teacher()
+    teacher = bundled_teacher()
     copy = teacher.trainable_copy()
     x, t, labels = torch.randn(4, 1, 8, 8), torch.full((4,), 0.5), torch.arange(4)
     assert copy.training and all(p.requires_grad for p in copy.parameters())
@@ -83,60 +88,5 @@ def test_a_copy_of_the_teacher_trains_without_dropout_and_leaves_the_teacher_alo
     assert all(p.grad is None for p in teacher.parameters())
 
 
-def bundled_file():
-    from importlib import resources
-
-    return str(resources.files("limbeck_image") / "assets" / BUNDLED)
-
-
-def test_a_damaged_teacher_file_is_refused_by_name(tmp_path):
-    path = tmp_path / "mine.safetensors"
-    shutil.copy(bundled_file(), path)
-    content = bytearray(path.read_bytes())
-    content[-100] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"mine\.safetensors.*hash differs"):
-        digits_teacher(weights=str(path))
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckpointError, match=r"mine\.safetensors is not a readable"):
-        digits_teacher(weights=str(path))
-
-
-def test_a_file_without_configuration_is_refused_with_the_remedy(tmp_path):
-    weights.write(tmp_path / "bare.safetensors", {"w": torch.ones(2)})
-    with pytest.raises(CheckpointError, match="limbeck export RUN --to teacher"):
-        digits_teacher(weights=str(tmp_path / "bare.safetensors"))
-
-
-def test_weights_survive_the_round_trip_with_their_header(tmp_path):
-    state = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.tensor(math.pi)}
-    weights.write(tmp_path / "x.safetensors", state, config={"n": [1, 2]}, provenance={"seed": 0})
-    back, header = weights.read(tmp_path / "x.safetensors")
-    assert header == {"config": {"n": [1, 2]}, "provenance": {"seed": 0}}
-    assert all(torch.equal(back[name], state[name]) for name in state)
-
-
-def test_the_hash_sees_names_shapes_and_values():
-    one = {"a": torch.zeros(4)}
-    others = {"b": torch.zeros(4)}, {"a": torch.zeros(2, 2)}, {"a": torch.ones(4)}, {"a": torch.zeros(4).double()}
-    assert len({weights.digest(state) for state in (one, *others)}) == 5
-
-
-def test_bundled_files_are_small():
-    from importlib import resources
-
-    sizes = [entry.stat().st_size for entry in (resources.files("limbeck_image") / "assets").iterdir()]
-    assert len(sizes) == 2 and max(sizes) < 4_000_000
-
-
-def test_the_classifier_reads_held_out_scans():
-    held_out = Digits("held_out")
-    batch = held_out.batch(torch.arange(len(held_out)))
-    assert (bundled()(batch.x0).argmax(dim=1) == batch.cond).double().mean() >= 0.985
-
-
-def test_features_are_centred_and_no_direction_exceeds_unit_variance_on_the_training_scans():
-    features = bundled().features(Digits().images).double()
-    assert features.mean(dim=0).abs().max() < 1e-3
-    spread = torch.linalg.eigvalsh(torch.cov(features.T))
-    assert spread.max() < 1.001 and spread.sum() > 25
+def test_the_default_generator_is_built_like_the_bundled_teacher():
+    digits_generator().load_state_dict(bundled_teacher().state_dict())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limbeck_image.views.grids import GAP, pixels
+from limbeck.pictures.grids import GAP, image_grid as pixels
 
 
 def test_a_grid_shows_every_sample_where_it_belongs(tmp_path):

@@ -1,1 +1,0 @@
-"""Samples as people see them."""
