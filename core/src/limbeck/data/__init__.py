@@ -1,0 +1,1 @@
+"""Real examples that people bring: folders of files."""
