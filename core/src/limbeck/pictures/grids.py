@@ -1,7 +1,5 @@
 """A grid of images as one PNG: what the views of image domains draw with."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +9,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from limbeck.files import write_whole
 from limbeck.interfaces import Picture
+from limbeck.pictures.encoding import animation, data_uri, png
 from limbeck.pictures.views import grid_columns
 
 GAP = 4  # pixels between cells
@@ -26,23 +26,19 @@ class ImageGrid(Picture):
         self.image, self.count, self.tiles = image, count, list(tiles)
 
     def png(self) -> bytes:
-        buffer = io.BytesIO()
-        self.image.save(buffer, format="PNG", optimize=True)
-        return buffer.getvalue()
+        return png(self.image)
 
     def save(self, path: Any) -> None:
         path = Path(path)
         if path.suffix.lower() == ".gif" and self.tiles:
-            first, *rest = [tile.convert("RGB") for tile in self.tiles]
-            first.save(path, save_all=True, append_images=rest, duration=100, loop=0)
+            write_whole(path, animation(self.tiles))
         else:
             self.image.save(path)
 
     def html(self) -> str:
-        data = base64.b64encode(self.png()).decode()
         width, height = self.image.size
         return (
-            f'<img src="data:image/png;base64,{data}" width="{width}" height="{height}" '
+            f'<img src="{data_uri("image/png", self.png())}" width="{width}" height="{height}" '
             f'alt="grid of {self.count} images" style="max-width:100%;height:auto">'
         )
 

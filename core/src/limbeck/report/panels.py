@@ -1,7 +1,7 @@
 """Sections that plugins add to the reports of their modality: components of kind `panel`.
 
-A panel is `panel(run) -> Panel | None`: an object with a `title` and `html()`, a fragment that needs nothing outside
-itself; None where it has nothing to show. One that fails costs one line of the report.
+A panel is `panel(run) -> limbeck.report.Fragment | None`: any object with a `title` and `html()`, which needs nothing
+outside itself; None where it has nothing to show. One that fails costs one line of the report.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,13 @@
 """Saved samples as fragments of the page: the fragment that the run kept, a data URI of their PNG, or what the domain's
 own view makes of them."""
 
-import base64
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
+
+from limbeck.pictures.encoding import data_uri
 
 STILL = ("pixels", "renders", "vector", "")  # domains whose PNG shows everything; others have their view
 
@@ -30,8 +31,7 @@ def fragment(stem: Path, label: str) -> Markup | None:
         if shown is not None:
             return shown
     if image.exists():
-        encoded = base64.b64encode(image.read_bytes()).decode()
-        return Markup('<img class="grid" alt="{}" src="data:image/png;base64,{}">').format(label, encoded)
+        return Markup('<img class="grid" alt="{}" src="{}">').format(label, data_uri("image/png", image.read_bytes()))
     return None
 
 
