@@ -10,7 +10,6 @@ import limbeck
 from limbeck.interfaces import Batch
 from limbeck.plugins.registry import create
 from limbeck.randomness import Rng
-from limbeck_audio.networks.mel_unet import spoken_digits_teacher
 from limbeck_audio.signal.mel import CLIP, RATE, MelCodec
 
 HERTZ = torch.tensor([250.0, 2000.0])  # which of them, the noise decides: nothing is told to the network
@@ -42,8 +41,10 @@ def train(objective, student, steps, lr, teacher=None):
 @pytest.mark.slow
 def test_one_evaluation_of_the_student_answers_the_teachers_ode_on_tones():
     # a teacher of two tones: the bundled network, which can denoise, after 200 steps on nothing else
-    flow = train(create("objective", "flow_matching"), spoken_digits_teacher().trainable_copy(), 200, 1e-3)
-    teacher = spoken_digits_teacher(process="edm")
+    flow = train(
+        create("objective", "flow_matching"), create("teacher", "audio/spoken_digits").trainable_copy(), 200, 1e-3
+    )
+    teacher = create("teacher", "audio/spoken_digits", process="edm")
     teacher.load_state_dict(flow.state_dict())
     student = train(create("objective", "comospeech"), teacher.trainable_copy(), 400, 5e-4, teacher).freeze()
 

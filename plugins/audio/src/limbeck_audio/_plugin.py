@@ -1,15 +1,17 @@
 """Manifest of limbeck-audio. Imports neither torch nor pydantic."""
 
 from limbeck.manifest import hookimpl
-from limbeck_audio.manifest import (
-    measures as _measures_manifest,
-    models as _models_manifest,
-    pipelines as _diffusers_manifest,
-)
+from limbeck_audio.manifest import data, exporters, measures, networks, recipes
 
 LIMBECK_API = 1
 
 
 @hookimpl
 def components():
-    return [*_measures_manifest.COMPONENTS, *_models_manifest.COMPONENTS, *_diffusers_manifest.COMPONENTS]
+    return [
+        *data.COMPONENTS,
+        *networks.COMPONENTS,
+        *measures.COMPONENTS,
+        *exporters.COMPONENTS,
+        *recipes.COMPONENTS,
+    ]

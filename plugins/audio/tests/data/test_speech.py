@@ -1,7 +1,5 @@
 """Spoken words: which rows there are, that they are always the same, how they are kept, and what bad options get."""
 
-import sys
-
 import pytest
 import torch
 
@@ -11,11 +9,10 @@ from limbeck.randomness import Rng
 from limbeck_audio.data import speech
 from limbeck_audio.data.speech import SpokenDigits, SpokenWords, spoken
 from limbeck_audio.features.mel_convnet import describe
-from limbeck_audio.options.sounds import HELD_OUT_VOICES, TRAIN_VOICES
+from limbeck_audio.options.data import HELD_OUT_VOICES, TRAIN_VOICES
 from limbeck_audio.signal import clips
 from limbeck_audio.signal.mel import CLIP, RATE, SPACE
 from limbeck_audio.synthesis import espeak as voices
-from limbeck_audio.synthesis.espeak import SpeechError, Utterance, speak
 
 SMALL = {"voices": ("en-us", "en+f2"), "held_out_voices": ("en-us+m3",), "pitches": (50,), "speeds": (120, 160)}
 
@@ -54,7 +51,7 @@ def test_words_sound_like_themselves(digits):
     assert 1.15 < slow / fast < 1.5  # 160 words a minute against 120
 
 
-def test_a_clip_is_levelled_and_in_the_middle(digits):
+def test_a_clip_is_of_one_loudness_and_in_the_middle(digits):
     sound = digits.sound(13)  # "six", fast
     assert sound.shape == (CLIP,)
     torch.testing.assert_close(SPACE.codec.encode(sound[None])[0].half(), digits.mels[13], rtol=0, atol=2e-3)
@@ -77,22 +74,13 @@ def test_conditions_are_drawn_like_rows(digits):
     assert drawn.shape == (200,) and set(drawn.tolist()) == set(range(10))
 
 
-def test_voices_always_sound_the_same_whatever_was_said_before():
-    # f2 breathes: its noise is seeded by the clock unless told otherwise
-    first, rate = speak("en+f2", [Utterance("seven"), Utterance("two", speed=120)])
-    speak("en-us+m3", [Utterance("nothing")])
-    again, _ = speak("en+f2", [Utterance("seven"), Utterance("two", speed=120)])
-    assert rate == 22050 and all((a == b).all() for a, b in zip(first, again, strict=True))
-    assert len(first) == 2 and 0.2 < len(first[0]) / rate < 1 and abs(first[0]).max() > 0.1
-
-
 def test_the_same_bits_come_from_the_disk_without_saying_anything(fresh_cache, monkeypatch):
     options = {**SMALL, "voices": ("en-us",), "words": ("go", "stop")}
     made = SpokenWords(**options)
     (kept,) = (fresh_cache / "speech").glob("*.safetensors")
     speech._mels.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(voices, "speak", lambda *_: pytest.fail("synthesised again"))
+        patch.setattr(voices, "synthesize", lambda *_: pytest.fail("synthesized again"))
         assert torch.equal(SpokenWords(**options).mels, made.mels)
     torn = fresh_cache / "torn"
     torn.write_bytes(kept.read_bytes()[:100])
@@ -148,36 +136,6 @@ def test_wrong_options_are_refused(options, said):
 def test_a_word_longer_than_a_clip_names_itself_and_the_hint():
     with pytest.raises(LimbeckError, match=r"'incomprehensibility' takes .* a clip is 1\.024 s.*shorter words"):
         spoken("en-us", ("incomprehensibility",), (50,), (80,))
-
-
-def test_an_unknown_voice_names_itself():
-    with pytest.raises(SpeechError, match="no voice 'klingon-x'.*espeak-ng --voices"):
-        speak("klingon-x", [Utterance("go")])
-
-
-def test_without_espeak_both_cures_are_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
-    voices._library.cache_clear()
-    try:
-        with pytest.raises(SpeechError, match=r"limbeck-audio\[speech\].*apt install libespeak-ng1.*audio_folder"):
-            speak("en-us", [Utterance("go")])
-    finally:
-        voices._library.cache_clear()
-
-
-def test_a_library_that_does_not_load_is_told(monkeypatch, tmp_path):
-    (tmp_path / "libespeak-ng.so").write_bytes(b"no library")
-    monkeypatch.setattr(voices, "_library", lambda: (str(tmp_path / "libespeak-ng.so"), None))
-    with pytest.raises(SpeechError, match="does not load.*apt install libespeak-ng1"):
-        speak("en-us", [Utterance("go")])
-
-
-def test_a_library_without_its_voices_is_told(monkeypatch, tmp_path):
-    found, _ = voices._library()
-    monkeypatch.setattr(voices, "_library", lambda: (found, str(tmp_path)))
-    with pytest.raises(SpeechError, match="cannot read its voices.*[Rr]einstall"):
-        speak("en-us", [Utterance("go")])
 
 
 def test_the_licence_says_what_the_sound_is():

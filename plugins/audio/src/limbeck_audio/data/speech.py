@@ -14,20 +14,20 @@ from limbeck import disk_cache
 from limbeck.errors import LimbeckError
 from limbeck.interfaces import Batch, Data
 from limbeck.randomness import Rng
-from limbeck_audio.options.sounds import DIGITS, SpokenDigitsOptions, SpokenWordsOptions
-from limbeck_audio.signal.clips import centred, levelled, trimmed
+from limbeck_audio.options.data import DIGITS, SpokenDigitsOptions, SpokenWordsOptions
+from limbeck_audio.signal.clips import normalize_loudness, pad_or_crop, trimmed
 from limbeck_audio.signal.mel import CLIP, RATE, SPACE, resample
 from limbeck_audio.synthesis import espeak as voices
 
 WORDS = DIGITS
 LICENCE = "speech synthesised by espeak-ng (the program is GPL-3.0-or-later; its output is not covered by it)"
-FORMAT = 2  # of what is kept on disk: raised when clips are cut or levelled otherwise
+FORMAT = 2  # of what is kept on disk: raised when clips are cut or brought to another loudness
 
 
 def spoken(voice: str, words: tuple[str, ...], pitches: tuple[int, ...], speeds: tuple[int, ...]) -> Tensor:
     """Clips of one voice, (words * pitches * speeds, 16384) at 16 kHz, speeds changing fastest. No randomness."""
     utterances = [voices.Utterance(w, pitch, speed) for w in words for pitch in pitches for speed in speeds]
-    sounds, rate = voices.speak(voice, utterances)
+    sounds, rate = voices.synthesize(voice, utterances)
     length = max(map(len, sounds))
     padded = torch.stack([torch.nn.functional.pad(torch.from_numpy(s), (0, length - len(s))) for s in sounds])
     clips = [trimmed(sound) for sound in resample(padded, rate)]
@@ -37,14 +37,14 @@ def spoken(voice: str, words: tuple[str, ...], pitches: tuple[int, ...], speeds:
                 f"{utterance.text!r} takes {len(clip) / RATE:.2f} s at speed {utterance.speed} in voice {voice!r}, and "
                 f"a clip is {CLIP / RATE:.3f} s. Choose shorter words (data.words) or higher speeds (data.speeds)"
             )
-    return torch.stack([centred(levelled(clip)) for clip in clips])
+    return torch.stack([pad_or_crop(normalize_loudness(clip)) for clip in clips])
 
 
 @lru_cache(maxsize=8)
 def _mels(names: tuple[str, ...], words: tuple[str, ...], pitches: tuple[int, ...], speeds: tuple[int, ...]) -> Tensor:
     """Log-mels of all clips, voice after voice, (N, 1, 64, 64) float16."""
 
-    def synthesise() -> dict[str, Tensor]:
+    def make() -> dict[str, Tensor]:
         with torch.no_grad():
             each = [SPACE.codec.encode(spoken(voice, words, pitches, speeds)).half() for voice in names]
         return {"mels": torch.cat(each)}
@@ -58,7 +58,7 @@ def _mels(names: tuple[str, ...], words: tuple[str, ...], pitches: tuple[int, ..
         "pitches": pitches,
         "speeds": speeds,
     }
-    return disk_cache.cached("speech", follows_from, synthesise)["mels"]
+    return disk_cache.cached("speech", follows_from, make)["mels"]
 
 
 class SpokenWords(Data):
@@ -94,7 +94,7 @@ class SpokenWords(Data):
         return type(self)(**{**self.options.model_dump(), "split": name})
 
     def voice(self, row: int) -> str:
-        """Who speaks in a row."""
+        """The voice of a row."""
         return self.voices[row // (self._takes * len(self.words))]
 
     def sound(self, row: int) -> Tensor:

@@ -1,21 +1,21 @@
 """The exporter `wav`: samples of a student as sound files that everything plays.
 
 An exporter is `exporter(run, directory, **options) -> list of files`. The weights are those of the run's last good
-checkpoint; a folder that holds something is refused, unless asked to overwrite.
+checkpoint; a folder that holds something is refused, unless `overwrite`.
 """
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from limbeck.errors import LimbeckError, NonFinite
 from limbeck.export.folder import prepare
 from limbeck.files import write_json
 from limbeck.interfaces import unwrap
-from limbeck.sampling.samples import are_labels, generate, grid_conditions
-from limbeck_audio.options.sounds import WavExportOptions
+from limbeck.pictures.encoding import captions_of
+from limbeck.sampling.samples import generate, grid_conditions
+from limbeck_audio.options.exporters import WavExportOptions
 from limbeck_audio.signal import files as wav
 from limbeck_audio.signal.mel import RATE, MelCodec
 
@@ -24,7 +24,7 @@ def export_wav(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     """One 16-bit file per sample, mono at 16 kHz (a pipeline's own channels and rate), named after its word
     (000-seven.wav), and samples.json."""
     chosen = WavExportOptions(**options)
-    network = unwrap(run.generator())
+    network: Any = unwrap(run.generator())
     if getattr(getattr(network, "space", None), "domain", None) not in ("mel", "waveform"):
         raise LimbeckError(
             f"the exporter 'wav' writes sound; the generator of this run is {type(network).__name__}. For one that "
@@ -36,12 +36,12 @@ def export_wav(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     if not bool(torch.isfinite(made.samples.value).all()):
         raise NonFinite("the student's samples are not finite. Export an earlier checkpoint")
     sounds, rate = made.samples.seen(), _rate(network.space.codec)
-    said = _said(cond, getattr(data, "words", None), chosen.count)
+    words = captions_of(cond, chosen.count, getattr(data, "words", None)) or ["sound"] * chosen.count
     directory = prepare(directory, chosen.overwrite)
-    paths = [directory / f"{k:03d}-{_file_name(word)}.{chosen.format}" for k, word in enumerate(said)]
+    paths = [directory / f"{k:03d}-{_file_name(word)}.{chosen.format}" for k, word in enumerate(words)]
     for path, sound in zip(paths, sounds, strict=True):
         wav.write(path, sound, rate)
-    listed = [{"file": path.name, "word": word} for path, word in zip(paths, said, strict=True)]
+    listed = [{"file": path.name, "word": word} for path, word in zip(paths, words, strict=True)]
     facts = {
         "samples": listed,
         "rate": rate,
@@ -65,13 +65,6 @@ def _vocoder(codec: Any) -> str:
     if isinstance(codec, MelCodec):
         return f"Griffin-Lim, {codec.iterations} iterations"
     return type(getattr(codec, "vae", codec)).__name__
-
-
-def _said(cond: Any, words: tuple[str, ...] | None, count: int) -> list[str]:
-    if not are_labels(cond):
-        return ["sound"] * count
-    assert isinstance(cond, Tensor)
-    return [words[k] if words is not None and k < len(words) else str(k) for k in cond.tolist()]
 
 
 def _file_name(word: str) -> str:

@@ -1,6 +1,6 @@
 """The digit classifier whose features are the space that metrics of sound measure in.
 
-A small convolutional network over log-mels. Its 64 features are asked for two things at once: to name the digit, and to
+A small convolutional network over log-mels. Its 64 features have two tasks: to name the digit, and to
 hold the sound (one linear layer gives back the spectrogram at a quarter of its resolution). Features of a mere
 classifier forget voice, speed and loudness, and a distance between them does not see a generator that lost its voices;
 these do. For the same reason they are whitened, with shrinkage.
@@ -19,7 +19,7 @@ BUNDLED = "spoken_digits_classifier.safetensors"
 
 
 class Classifier(nn.Module):
-    """(B, 1, 64, 64) log-mel -> `features` (B, 64), whitened; `forward` answers logits (B, classes)."""
+    """(B, 1, 64, 64) log-mel -> `features` (B, 64), whitened; `forward` returns logits (B, classes)."""
 
     centre: Tensor
     whiten: Tensor

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from limbeck.evaluation.frechet import whitening
 from limbeck.export import teacher_files
+from limbeck.interfaces import Data
 from limbeck.randomness import Rng
 from limbeck_audio.data.speech import LICENCE, SpokenDigits
 from limbeck_audio.features.mel_convnet import Classifier, coarse
@@ -42,6 +43,13 @@ def augment(mels: Tensor, rng: Rng) -> Tensor:
     return (above - 1 + noise).clamp_min(-1.0)
 
 
+def _rows(data: Data, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-mels (B, 1, 64, 64) and labels (B,)."""
+    batch = data.batch(indices)
+    assert batch.x0 is not None
+    return batch.x0, batch.cond
+
+
 def train(
     seed: int = 0,
     epochs: int = 25,
@@ -53,7 +61,7 @@ def train(
     """The classifier and its accuracy on the held-out voices of `data` (spoken_digits as it is by default)."""
     data = data if data is not None else SpokenDigits()
     held_out = data.split("held_out")
-    held = held_out.batch(torch.arange(len(held_out)))
+    held_clips, held_labels = _rows(held_out, torch.arange(len(held_out)))
     Rng(seed).seed_globally()
     network = Classifier()
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-2)
@@ -63,17 +71,19 @@ def train(
     @torch.no_grad()
     def accuracy() -> float:
         network.eval()
-        right = [(network(x).argmax(dim=1) == y) for x, y in zip(held.x0.split(360), held.cond.split(360), strict=True)]
+        right = [
+            (network(x).argmax(dim=1) == y) for x, y in zip(held_clips.split(360), held_labels.split(360), strict=True)
+        ]
         network.train()
         return torch.cat(right).double().mean().item()
 
     for step in range(epochs * per_epoch):
         rng = Rng(seed, step, "classifier")
         rng.seed_globally()
-        batch = data.batch(rng.integers("rows", len(data), (batch_size,)))
-        x0 = augment(batch.x0, rng)
+        clips, labels = _rows(data, rng.integers("rows", len(data), (batch_size,)))
+        x0 = augment(clips, rng)
         raw = network.raw(x0)
-        naming = functional.cross_entropy(network.to_logits(raw), batch.cond, label_smoothing=0.02)
+        naming = functional.cross_entropy(network.to_logits(raw), labels, label_smoothing=0.02)
         holding = functional.mse_loss(network.to_coarse(raw), coarse(x0))
         optimizer.zero_grad()
         (naming + 2 * holding).backward()
@@ -84,7 +94,7 @@ def train(
                 f"epoch {(step + 1) // per_epoch}: {naming.item():.3f} {holding.item():.3f}, held out {accuracy():.4f}"
             )
     network.eval().requires_grad_(False)
-    raw = torch.cat([network.raw(data.batch(rows).x0) for rows in torch.arange(len(data)).split(360)])
+    raw = torch.cat([network.raw(_rows(data, rows)[0]) for rows in torch.arange(len(data)).split(360)])
     centre, matrix = whitening(raw)
     network.centre.copy_(centre)
     network.whiten.copy_(matrix)

@@ -1,1 +1,1 @@
-"""Networks, and the bundled teachers."""
+"""Networks that are trained here, and what they start around."""

@@ -1,4 +1,4 @@
-"""One clip of sound: silence cut off, loudness set, centred in 1.024 s. Waveforms (S,) at 16 kHz, float32."""
+"""One clip of sound: silence cut off, loudness set, 1.024 s long. Waveforms (S,) at 16 kHz, float32."""
 
 import torch
 from torch import Tensor
@@ -18,13 +18,13 @@ def trimmed(sound: Tensor) -> Tensor:
     return sound[loud[0] : loud[-1] + 1] if len(loud) else sound[:0]
 
 
-def levelled(sound: Tensor, loudness: float = LOUDNESS) -> Tensor:
+def normalize_loudness(sound: Tensor, loudness: float = LOUDNESS) -> Tensor:
     """Scaled to a root mean square of `loudness`, or less where the peak would pass 0.99. Silence stays."""
     rms, peak = sound.square().mean().sqrt(), sound.abs().max()
     return sound if peak == 0 else sound * torch.minimum(loudness / rms, PEAK / peak)
 
 
-def centred(sound: Tensor, length: int = CLIP) -> Tensor:
+def pad_or_crop(sound: Tensor, length: int = CLIP) -> Tensor:
     """In the middle of `length` samples, with short ramps at its ends; what is longer loses both ends. (length,)"""
     excess = max(0, len(sound) - length)
     sound = sound[excess // 2 : excess // 2 + length]
@@ -36,4 +36,4 @@ def centred(sound: Tensor, length: int = CLIP) -> Tensor:
     return functional.pad(sound * ramp, (left, length - len(sound) - left))
 
 
-__all__ = ["LOUDNESS", "centred", "levelled", "trimmed"]
+__all__ = ["LOUDNESS", "normalize_loudness", "pad_or_crop", "trimmed"]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import LimbeckError
+from limbeck.files import write_whole
 from limbeck_audio.signal.mel import RATE
 
-FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+FORMATS: dict[str, Literal["WAV", "FLAC"]] = {".wav": "WAV", ".flac": "FLAC"}
 
 
 def _soundfile() -> Any:
@@ -37,7 +38,7 @@ def write(path: Path | str, sound: Tensor, rate: int = RATE) -> None:
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"cannot save sound as '{path.suffix}'. Use {' or '.join(FORMATS)}")
-    path.write_bytes(encoded(sound, FORMATS[path.suffix.lower()], rate))
+    write_whole(path, encoded(sound, FORMATS[path.suffix.lower()], rate))
 
 
 def read(path: Path | str) -> tuple[Tensor, int]:

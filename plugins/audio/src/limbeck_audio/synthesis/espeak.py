@@ -26,14 +26,14 @@ _ONE_AT_A_TIME = threading.Lock()  # the library keeps its state in global varia
 
 
 class SpeechError(LimbeckError):
-    """espeak-ng is missing or refuses what it was asked for."""
+    """espeak-ng is missing or refuses a voice or a text."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """What to say. pitch 0 to 99 (50 is the voice's own), speed in words a minute, 80 to 450."""
+    """What to synthesize. pitch 0 to 99 (50 is the voice's own), speed in words a minute, 80 to 450."""
 
     text: str
     pitch: int = 50
@@ -64,7 +64,7 @@ def _library() -> tuple[str, str | None]:
 @contextmanager
 def _fresh() -> Iterator[tuple[Any, int]]:
     """The library just loaded, and its rate in Hz. Its synthesiser carries the phase of the last sound into the next
-    one, in static variables; only loading it anew makes a voice the same whatever was said before."""
+    one, in static variables; only loading it anew makes a voice the same whatever was synthesized before."""
     found, data = _library()
     try:
         library = ctypes.CDLL(found)
@@ -98,7 +98,7 @@ def version() -> str:
         return library.espeak_Info(None).decode()
 
 
-def speak(voice: str, utterances: Sequence[Utterance]) -> tuple[list[np.ndarray], int]:
+def synthesize(voice: str, utterances: Sequence[Utterance]) -> tuple[list[np.ndarray], int]:
     """Sounds of one voice, each (S,) float32 in [-1, 1], and their rate in Hz (22,050).
 
     `voice` is a language of espeak-ng with a variant: en-us, en-gb-scotland+f2. The same call gives the same sounds.
@@ -132,4 +132,4 @@ def speak(voice: str, utterances: Sequence[Utterance]) -> tuple[list[np.ndarray]
         return sounds, rate
 
 
-__all__ = ["SpeechError", "Utterance", "speak", "version"]
+__all__ = ["SpeechError", "Utterance", "synthesize", "version"]

@@ -1,8 +1,6 @@
 """The views of the domains `mel` and `waveform`: spectrograms to look at, with the first sounds to listen to."""
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from limbeck.interfaces import Picture
+from limbeck.pictures.encoding import captions_of, data_uri, png
 from limbeck.pictures.grids import image_grid
 from limbeck.pictures.views import grid_columns
 from limbeck_audio.signal import files as wav
@@ -44,13 +43,15 @@ class SoundGrid(Picture):
     """Log-mels (N, 1, 64, F), or waveforms (N, S) at 16 kHz that are turned into such.
 
     In a page: a player under each of the first ten, the others as pictures. `.png` is the grid of all, `.wav` and
-    `.flac` are the sounds one after the other (the sound itself, for one). Sounds are decoded when they are asked for.
+    `.flac` are the sounds one after the other (the sound itself, for one). Sounds are decoded when they are needed.
     """
 
     still = False
 
     def __init__(self, sounds: Tensor, cond: Any = None, captions: Sequence[str] | None = None):
         sounds = sounds.detach().float().cpu()
+        self.mels: Tensor
+        self.waves: Tensor | None
         if sounds.ndim == 2:
             self.mels, self.waves = SPACE.codec.encode(sounds), sounds
         elif sounds.ndim == 4 and sounds.shape[1:3] == (1, MELS):
@@ -98,16 +99,16 @@ class SoundGrid(Picture):
             caption = f"<figcaption>{name}</figcaption>" if self.captions is not None else ""
             cells.append(
                 f'<figure style="margin:0;width:{CELL}px;text-align:center">'
-                f'<img src="{_uri("image/png", _png(self._tile(k)))}" width="{CELL}" height="{CELL}" '
+                f'<img src="{data_uri("image/png", _png(self._tile(k)))}" width="{CELL}" height="{CELL}" '
                 f'alt="spectrogram of {name}" style="display:block">'
                 f'<audio controls preload="none" aria-label="{name}" style="width:{CELL}px;height:28px" '
-                f'src="{_uri("audio/wav", wav.encoded(_audible(sound)))}"></audio>{caption}</figure>'
+                f'src="{data_uri("audio/wav", wav.encoded(_audible(sound)))}"></audio>{caption}</figure>'
             )
         page = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(cells)}</div>'
         if len(self) > PLAYERS:
             rest = self.image(PLAYERS)
             page += (
-                f'<img src="{_uri("image/png", _png(rest))}" width="{rest.width}" height="{rest.height}" '
+                f'<img src="{data_uri("image/png", _png(rest))}" width="{rest.width}" height="{rest.height}" '
                 f'alt="{len(self) - PLAYERS} more spectrograms" style="max-width:100%;height:auto;margin-top:8px">'
             )
         return page
@@ -120,26 +121,18 @@ class SoundGrid(Picture):
 
 
 def _audible(sound: Tensor) -> Tensor:
-    """Without silence at the ends, which takes half of a page's bytes and says nothing."""
+    """Without silence at the ends, which takes half of a page's bytes."""
     cut = trimmed(sound)
     return cut if len(cut) else sound
 
 
 def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.quantize(128).save(buffer, format="PNG", optimize=True)  # a third of the bytes, and nobody sees it
-    return buffer.getvalue()
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return png(image.quantize(128))  # a third of the bytes, and nobody sees it
 
 
 def mel(samples: Tensor, cond: Any = None, *, captions: Sequence[str] | None = None) -> SoundGrid:
     """Log-mels (N, 1, 64, F) or waveforms (N, S). Labels (N,) become captions."""
-    if captions is None and isinstance(cond, Tensor) and cond.ndim == 1 and not cond.is_floating_point():
-        captions = [str(label) for label in cond.tolist()] if len(cond) == len(samples) else None
-    return SoundGrid(samples, cond, captions)
+    return SoundGrid(samples, cond, captions if captions is not None else captions_of(cond, len(samples)))
 
 
 def waveform(samples: Tensor, cond: Any = None, *, captions: Sequence[str] | None = None) -> SoundGrid:

@@ -8,11 +8,12 @@ import pytest
 import soundfile
 import torch
 
-import limbeck_audio.data.folder as folder_module
+from limbeck.data.folder import Unusable
 from limbeck.errors import LimbeckError
 from limbeck.randomness import Rng
-from limbeck_audio.data.folder import AudioFolder, Unusable, converted
-from limbeck_audio.options.sounds import AudioFolderOptions
+from limbeck_audio.data.folder import AudioFolder, converted
+from limbeck_audio.options.data import AudioFolderOptions
+from limbeck_audio.signal import files as wav
 from limbeck_audio.signal.mel import CLIP, RATE, SPACE
 
 OPTIONS = AudioFolderOptions(path="x")
@@ -35,9 +36,7 @@ def save(path, samples, rate=RATE, **kwargs):
 def fresh_cache(tmp_path_factory, monkeypatch):
     kept = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("LIMBECK_CACHE", str(kept))
-    folder_module._folder.cache_clear()
     yield kept
-    folder_module._folder.cache_clear()
 
 
 @pytest.fixture
@@ -60,27 +59,27 @@ def mixed(tmp_path):
 # --- one file --------------------------------------------------------------------------------------------------------
 
 
-def test_a_good_file_is_trimmed_levelled_and_centred_without_a_word():
+def test_a_good_file_is_trimmed_and_brought_to_one_loudness_and_length_without_a_word():
     quiet = torch.cat([torch.zeros(9000, 1), 0.02 * sound(0.5) / 0.3, torch.zeros(200, 1)])
-    clips, said = converted(quiet, RATE, OPTIONS)
-    assert said == [] and clips.shape == (1, CLIP)
+    clips, notes = converted(quiet, RATE, OPTIONS)
+    assert notes == [] and clips.shape == (1, CLIP)
     loud = torch.nonzero(clips[0]).flatten()
     assert abs(int(loud[0]) - (CLIP - 1 - int(loud[-1]))) <= 4 and abs(len(clips[0][loud[0] : loud[-1]]) - 8000) < 20
     assert clips[0, loud[0] : loud[-1]].square().mean().sqrt().item() == pytest.approx(0.1, rel=0.05)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
-def test_other_rates_are_resampled_and_said(rate):
-    clips, said = converted(sound(0.5, rate=rate), rate, OPTIONS)
-    assert said == [f"resampled from {rate:,} Hz to 16,000 Hz"]
+def test_other_rates_are_resampled_and_noted(rate):
+    clips, notes = converted(sound(0.5, rate=rate), rate, OPTIONS)
+    assert notes == [f"resampled from {rate:,} Hz to 16,000 Hz"]
     peak = torch.fft.rfft(clips[0]).abs().argmax().item() * RATE / CLIP
     assert abs(peak - 1000) < 2
 
 
-def test_channels_are_mixed_down_and_said():
+def test_channels_are_mixed_down_and_noted():
     both = torch.cat([sound(hertz=1000), sound(hertz=3000)], dim=1)
-    clips, said = converted(both, RATE, OPTIONS)
-    assert said == ["mixed from 2 channels to one"]
+    clips, notes = converted(both, RATE, OPTIONS)
+    assert notes == ["mixed from 2 channels to one"]
     spectrum = torch.fft.rfft(clips[0]).abs()
     low, high = (spectrum[round(hertz * CLIP / RATE)].item() for hertz in (1000, 3000))
     assert low == pytest.approx(high, rel=0.05) and low > 100
@@ -88,13 +87,13 @@ def test_channels_are_mixed_down_and_said():
         converted(torch.cat([sound(), -sound()], dim=1), RATE, OPTIONS)
 
 
-def test_long_files_are_cut_shortened_or_refused_as_asked():
+def test_long_files_are_cut_shortened_or_refused_as_chosen():
     long = sound(2.5)
-    clips, said = converted(long, RATE, OPTIONS)
-    assert len(clips) == 3 and said == ["longer than 1.024 s: cut into clips"]
+    clips, notes = converted(long, RATE, OPTIONS)
+    assert len(clips) == 3 and notes == ["longer than 1.024 s: cut into clips"]
     assert bool((clips.abs().amax(dim=1) > 0.1).all())
-    first, said = converted(long, RATE, OPTIONS.model_copy(update={"long": "first"}))
-    assert torch.equal(first, clips[:1]) and said == ["longer than 1.024 s: cut short"]
+    first, notes = converted(long, RATE, OPTIONS.model_copy(update={"long": "first"}))
+    assert torch.equal(first, clips[:1]) and notes == ["longer than 1.024 s: cut short"]
     with pytest.raises(Unusable, match=r"2\.50 s, and a clip is 1\.024 s") as refused:
         converted(long, RATE, OPTIONS.model_copy(update={"long": "skip"}))
     assert refused.value.kind == "too long"
@@ -113,10 +112,10 @@ def test_long_files_are_cut_shortened_or_refused_as_asked():
         (sound() * float("nan"), "not finite"),
     ],
 )
-def test_what_no_clip_can_be_made_of_says_why(samples, kind):
+def test_what_no_clip_can_be_made_of_has_a_reason(samples, kind):
     with pytest.raises(Unusable) as refused:
         converted(samples, RATE, OPTIONS)
-    assert refused.value.kind == kind and kind in folder_module._HINTS
+    assert refused.value.kind == kind and kind in AudioFolder.hints
 
 
 def test_a_file_that_is_merely_loud_is_kept():
@@ -149,35 +148,34 @@ def test_a_folder_is_converted_counted_and_split_by_files(mixed):
     assert data.notes["left_out"]["silent"] == ["stop/silent.wav"]
 
 
-def test_the_first_bad_file_ends_the_run_if_asked(mixed):
+def test_the_first_bad_file_ends_the_run_if_chosen(mixed):
     with pytest.raises(LimbeckError, match=r"broken\.wav is unreadable.*ffmpeg.*data\.bad_files=skip"):
         AudioFolder(path=str(mixed), bad_files="error")
 
 
-def test_what_was_decoded_is_kept_by_content_and_still_told(mixed, fresh_cache, monkeypatch):
+def test_what_was_decoded_is_kept_by_content_and_still_reported(mixed, fresh_cache, monkeypatch):
     with pytest.warns(UserWarning):
         first = AudioFolder(path=str(mixed))
-    folder_module._folder.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(folder_module.wav, "read", lambda path: pytest.fail("decoded again"))
-        with pytest.warns(UserWarning, match="4 of 14 files left out"):
-            assert torch.equal(AudioFolder(path=str(mixed)).mels, first.mels)
+        patch.setattr(wav, "read", lambda path: pytest.fail("decoded again"))
+        with pytest.warns(UserWarning) as warned:
+            assert torch.equal(AudioFolder(path=str(mixed)).rows, first.rows)
+    assert any("4 of 14 files left out" in str(w.message) for w in warned)
     save(mixed / "go" / "0.wav", tone(hertz=2000))  # same name, other sound
-    folder_module._folder.cache_clear()
     with pytest.warns(UserWarning):
         changed = AudioFolder(path=str(mixed))
     both = (
-        torch.cat([changed.mels, changed.split("held_out").mels]),
-        torch.cat([first.mels, first.split("held_out").mels]),
+        torch.cat([changed.rows, changed.split("held_out").rows]),
+        torch.cat([first.rows, first.split("held_out").rows]),
     )
-    assert not torch.equal(*both) and len(list((fresh_cache / "audio_folder").iterdir())) == 2
+    assert not torch.equal(*both) and len(list((fresh_cache / "audio_folder").iterdir())) == 15  # one more
 
 
 def test_files_in_no_folder_have_no_class(tmp_path):
     for k in range(3):
         save(tmp_path / f"{k}.wav", tone(hertz=300 * (k + 1)))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # nothing to tell
+        warnings.simplefilter("error")  # nothing to report
         data = AudioFolder(path=str(tmp_path))
     assert data.words is None and data.batch(torch.tensor([0])).cond is None and data.conditions(5, Rng(0)) is None
     assert len(data) == 2 and len(data.split("held_out")) == 1

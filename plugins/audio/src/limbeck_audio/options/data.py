@@ -1,9 +1,10 @@
-"""Options of data, metrics, views and exporters of sound. No torch here: read before anything heavy loads."""
+"""Options of data. No torch here: the registry reads them before anything heavy loads."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from limbeck.data.options import FolderOptions
 from limbeck.options import Options
 
 Voice = Annotated[str, Field(pattern=r"^[\w-]+(\+[\w -]+)?$", description="language of espeak-ng, +variant")]
@@ -54,31 +55,11 @@ class SpokenWordsOptions(SpokenDigitsOptions):
         return self
 
 
-class RealTimeOptions(Options):
-    """Seconds of work for a second of sound."""
-
-    batch: int = Field(1, ge=1, le=512, description="clips made at once")
-    repeats: int = Field(5, ge=1, le=100, description="runs of the vocoder that the median is taken of")
-
-
-class WavExportOptions(Options):
-    """Samples as sound files."""
-
-    count: int = Field(20, ge=1, le=1000, description="samples, every word in turn")
-    seed: int = Field(0, ge=0, description="of the noise they start from")
-    format: Literal["wav", "flac"] = Field("wav", description="16-bit WAV, or the same without loss in half the space")
-    overwrite: bool = Field(False, description="replace files of an earlier export in the folder")
-
-
-class AudioFolderOptions(Options):
+class AudioFolderOptions(FolderOptions):
     """A folder of sound files; the folder that a file lies in names its class."""
 
-    path: str = Field(min_length=1, description="folder with .wav, .flac, .ogg or .mp3 files, searched to its depths")
-    split: Literal["train", "held_out"] = Field("train", description="a tenth of the files of every class is held out")
-    labels: Literal["folders", "none"] = Field("folders", description="folders: the first folder below path is a class")
     long: Literal["cut", "first", "skip"] = Field(
         "cut", description="what exceeds a clip of 1.024 s: cut into clips, only its first clip, or skipped"
     )
     min_seconds: float = Field(0.1, gt=0, le=1.024, description="shorter sounds are skipped")
     clipped: float = Field(0.01, ge=0, le=1, description="share of samples at full scale from which a file is skipped")
-    bad_files: Literal["skip", "error"] = Field("skip", description="what a file that cannot be used does")

@@ -11,26 +11,25 @@ from limbeck.errors import Interrupted
 from limbeck.process.gaussian import EDM, RectifiedFlow
 from limbeck.recipe import load
 from limbeck.runs.build import build
-from limbeck_audio.networks.mel_unet import spoken_digits_teacher
+from limbeck_audio.manifest import recipes
 
-RECIPES = ("teacher", "dmd2", "consistency", "comospeech", "compare", "tour")
 FEW = {
     "voices": ["en-us", "en-us+f2"], "held_out_voices": ["en-us+m3"], "pitches": [50], "speeds": [130, 160],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_bundled_recipe_is_valid_and_builds(name):
-    built = build(load(f"spoken_digits_{name}", data={"use": "audio/spoken_digits", **FEW}))
+@pytest.mark.parametrize("name", [row.name for row in recipes.COMPONENTS])
+def test_every_recipe_builds(name):
+    built = build(load(name, data={"use": "audio/spoken_digits", **FEW}))
     assert built.space.event == (1, 64, 64) and built.space.domain == "mel"
-    assert isinstance(built.generator.process, EDM if name == "comospeech" else RectifiedFlow)
+    assert isinstance(built.generator.process, EDM if name.endswith("comospeech") else RectifiedFlow)
     assert {"frechet_audio", "digit_accuracy"} <= set(built.metrics)
 
 
 @pytest.mark.parametrize("name", ["dmd2", "comospeech"])
 def test_a_student_starts_as_the_teacher(name):
     built = build(load(f"spoken_digits_{name}", data={"use": "audio/spoken_digits", **FEW}))
-    teacher = spoken_digits_teacher().state_dict()
+    teacher = limbeck.create("teacher", "audio/spoken_digits").state_dict()
     assert all(torch.equal(tensor, teacher[key]) for key, tensor in built.generator.state_dict().items())
 
 

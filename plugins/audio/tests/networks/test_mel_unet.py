@@ -11,8 +11,8 @@ from limbeck.export import teacher_files
 from limbeck.process.gaussian import EDM, RectifiedFlow, process_named
 from limbeck_audio.data.speech import SpokenDigits
 from limbeck_audio.networks import word_means
-from limbeck_audio.networks.mel_unet import BUNDLED, LOG_SIGMA, SIGMA_DATA, mel_generator, spoken_digits_teacher
-from limbeck_audio.options.models import MelGeneratorOptions
+from limbeck_audio.networks.mel_unet import LOG_SIGMA, SIGMA_DATA, mel_generator
+from limbeck_audio.options.networks import MelGeneratorOptions
 
 TINY = {"channels": (8, 16), "embedding": 16, "patch": 8}
 FEW = {
@@ -48,7 +48,7 @@ def test_sigma_data_is_that_of_the_clips():
 
 
 def lively(**options):
-    """A network whose answer depends on what it is asked: a fresh one answers zero."""
+    """A network whose output depends on its input: a fresh one returns zero."""
     torch.manual_seed(0)
     network = mel_generator(**TINY, **options)
     with torch.no_grad():
@@ -58,7 +58,7 @@ def lively(**options):
 
 
 @pytest.mark.parametrize("name", ["edm", "vp", "vp_cosine", "trigflow"])
-def test_an_edm_network_says_the_same_of_the_same_state_on_every_process(name):
+def test_an_edm_network_predicts_the_same_of_the_same_state_on_every_process(name):
     network, labels = lively().double(), torch.tensor([3, 10])
     flow, other = network.process, process_named(name, sigma_data=SIGMA_DATA)
     t = torch.tensor([0.3, 0.9], dtype=torch.float64)
@@ -70,24 +70,15 @@ def test_an_edm_network_says_the_same_of_the_same_state_on_every_process(name):
     assert expected.std() > 0.1
 
 
-def test_beyond_the_trained_noise_levels_the_network_is_asked_at_the_last_of_them():
+def test_beyond_the_trained_noise_levels_the_network_is_called_at_the_last_of_them():
     network, x = lively(), torch.randn(2, 1, 64, 64)
     pure = network(x, torch.ones(2), torch.tensor([1, 2])).x0_hat  # sigma / alpha is infinite
     sigma = math.exp(4 * LOG_SIGMA[1])
     nearly = network(x, torch.full((2,), sigma / (1 + sigma)), torch.tensor([1, 2])).x0_hat
     torch.testing.assert_close(pure, nearly, rtol=0.05, atol=0.05)
     assert torch.isfinite(pure).all() and pure.std() > 0.01
-    network.process = EDM()  # and sigma 0: the answer is the state
+    network.process = EDM()  # and sigma 0: the prediction is the state
     assert torch.equal(network(x, torch.zeros(2), torch.tensor([1, 2])).x0_hat, x)
-
-
-def test_only_an_edm_network_moves_to_another_process(tmp_path):
-    network = mel_generator(prediction="velocity", **TINY)
-    path = tmp_path / "mine.safetensors"
-    teacher_files.write(path, network.state_dict(), config={"prediction": "velocity", **TINY})
-    assert spoken_digits_teacher(weights=str(path)).process == RectifiedFlow()
-    with pytest.raises(ValueError, match="only prediction edm can be moved to another process"):
-        spoken_digits_teacher(weights=str(path), process="edm")
 
 
 def test_a_prior_mean_is_that_of_the_digit_and_moves_what_the_network_sees():
@@ -110,12 +101,16 @@ def test_a_prior_mean_is_that_of_the_digit_and_moves_what_the_network_sees():
 # --- the bundled teacher ---------------------------------------------------------------------------------------------
 
 
+def bundled_teacher(**options):
+    return limbeck.create("teacher", "audio/spoken_digits", **options)
+
+
 def test_the_bundled_teacher_is_frozen_and_knows_its_provenance():
-    teacher = spoken_digits_teacher()
+    teacher = bundled_teacher()
     assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
     assert {"recipe", "data", "licence", "seed", "evaluation"} <= set(teacher.provenance)
     assert "espeak-ng" in teacher.provenance["data"]
-    path = resources.files("limbeck_audio") / "assets" / BUNDLED
+    path = resources.files("limbeck_audio") / "assets" / "spoken_digits_teacher.safetensors"
     assert path.stat().st_size < 4_000_000
     mel_generator().load_state_dict(teacher.state_dict())  # what a recipe builds without options
 
@@ -127,7 +122,7 @@ def test_the_bundled_teacher_denoises_held_out_voices_on_every_process():
     eps = torch.randn(batch.x0.shape, generator=torch.Generator().manual_seed(0))
     errors = []
     for name, level in (("rectified_flow", 0.2), ("edm", 0.25), ("rectified_flow", 0.6)):
-        teacher = spoken_digits_teacher(process=name)
+        teacher = bundled_teacher(process=name)
         t = torch.full((len(held_out),), level)
         x0_hat = teacher(teacher.process.add_noise(batch.x0, eps, t), t, batch.cond).x0_hat
         errors.append((x0_hat - batch.x0).square().mean().item())
@@ -138,3 +133,12 @@ def test_the_bundled_teacher_denoises_held_out_voices_on_every_process():
 def test_the_teacher_is_registered_with_its_options():
     teacher = limbeck.create("teacher", "audio/spoken_digits", process="edm")
     assert teacher.process == EDM() and teacher.null(torch.tensor([1, 2])).tolist() == [10, 10]
+
+
+def test_a_network_of_another_prediction_stays_on_its_process(tmp_path):
+    network = mel_generator(prediction="velocity", **TINY)
+    path = str(tmp_path / "mine.safetensors")
+    teacher_files.write(path, network.state_dict(), config={"prediction": "velocity", **TINY})
+    assert bundled_teacher(weights=path).process == RectifiedFlow()
+    with pytest.raises(ValueError, match="only prediction edm can be moved to another process"):
+        bundled_teacher(weights=path, process="edm")

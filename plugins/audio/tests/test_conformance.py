@@ -7,7 +7,9 @@ import soundfile
 from limbeck.testing.conformance import DataConformance, MetricConformance
 from limbeck_audio.data.folder import AudioFolder
 from limbeck_audio.data.speech import SpokenDigits, SpokenWords
-from limbeck_audio.metrics.speech import DigitAccuracy, FrechetAudio, LogSpectralDistance
+from limbeck_audio.metrics.frechet import FrechetAudio
+from limbeck_audio.metrics.spectral import LogSpectralDistance
+from limbeck_audio.metrics.speech import DigitAccuracy
 
 SMALL = {"voices": ("en-us", "en+m2"), "held_out_voices": ("en-us+m3",), "pitches": (45,), "speeds": (120, 160)}
 

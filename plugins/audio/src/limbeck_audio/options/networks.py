@@ -1,11 +1,10 @@
-"""Options of the networks of sound. No torch here: the registry reads them before anything heavy loads."""
+"""Options of networks. No torch here: the registry reads them before anything heavy loads."""
 
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from limbeck.options import Options
-from limbeck_diffusion.networks.options import ProcessName, UNetDenoiserOptions, Width
+from limbeck_diffusion.networks.options import UNetDenoiserOptions, Width
 
 DIGITS = 10
 SIDE = 64  # mel bands, and frames, of one event
@@ -38,13 +37,3 @@ class MelGeneratorOptions(UNetDenoiserOptions):
                 f"prior_mean knows the means of the {DIGITS} digits; got words: {self.words}. Leave it out"
             )
         return self
-
-
-class SpokenDigitsTeacherOptions(Options):
-    """The bundled teacher of spoken words."""
-
-    weights: str = Field("", description="a teacher file of your own instead of the bundled one")
-    process: ProcessName | None = Field(
-        None,
-        description="say the same on another process (exact: an edm network sees only sigma / alpha); None: as trained",
-    )
