@@ -47,7 +47,7 @@ def cached(
         try:
             return load_file(str(path))
         except (SafetensorError, OSError):
-            pass  # torn by a full disk, say
+            pass  # torn, as by a full disk
     made = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

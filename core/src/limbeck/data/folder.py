@@ -1,8 +1,8 @@
 """Any folder of files as data. A plugin states which files there are and how one is decoded; this is the rest.
 
 Files are decoded once: what came of them is kept on disk under the hash of their content. What cannot be used, and what
-occurs twice, is left out and counted, or ends the run by name if so chosen; one warning says what was done. Whole files
-are held out, never a part of one.
+occurs twice, is left out and counted, or ends the run by name if so chosen; one warning lists what was done.
+Whole files are held out, never a part of one.
 """
 
 import copy

@@ -16,7 +16,7 @@ from torch import Tensor
 from limbeck.errors import UnknownComponent
 from limbeck.interfaces import Picture
 
-# Okabe & Ito's eight colours, told apart by most colour-blind readers; classes beyond eight start again.
+# Okabe & Ito's eight colours, which most colour-blind readers distinguish; classes beyond eight start again.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f")
 
 
@@ -118,7 +118,7 @@ class Scatter(_Drawing):
 
     def shapes(self):
         (x_low, x_high), (y_low, y_high) = _limits(self.points[:, 0]), _limits(self.points[:, 1])
-        shown = self.points[:2000]  # more dots would not be told apart, and would make pages heavy
+        shown = self.points[:2000]  # more dots would hide each other, and would make pages heavy
         radius = 3.0 if len(shown) <= 300 else 1.8
         drawn = []
         for k, (px, py) in enumerate(shown.tolist()):

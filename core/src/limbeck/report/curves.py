@@ -13,7 +13,7 @@ LINE_KEYS = ("step", "phase", "repeat", "repeats", "loss", "grad_norm", "lr")
 
 @dataclass(frozen=True)
 class Chart:
-    """One quantity over the steps. `references`: horizontal lines (the teacher's value, say); `exact`: never smooth."""
+    """One quantity over the steps. `references`: horizontal lines (the teacher's value); `exact`: never smooth."""
 
     title: str
     x: list[int]

@@ -132,12 +132,12 @@ def test_a_file_that_is_merely_loud_is_kept():
 def test_a_folder_is_converted_counted_and_split_by_files(mixed):
     with pytest.warns(UserWarning) as warned:
         data = AudioFolder(path=str(mixed))
-    said = " ".join(str(w.message) for w in warned)
-    assert "4 of 14 files left out" in said
+    text = " ".join(str(w.message) for w in warned)
+    assert "4 of 14 files left out" in text
     for part in ("1 unreadable (stop/broken.wav)", "1 silent (stop/silent.wav)", "1 clipped (stop/loud.wav)",
                  "1 too short (stop/short.wav)", "resampled from 44,100 Hz", "resampled from 22,050 Hz",
                  "mixed from 2 channels"):  # fmt: skip
-        assert part in said
+        assert part in text
     assert data.words == ("go", "stop") and data.space is SPACE
     held_out = data.split("held_out")
     assert len(data) + len(held_out) == 10 and len(held_out) == 2  # one of every class

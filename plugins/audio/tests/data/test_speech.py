@@ -118,18 +118,18 @@ def test_words_of_ones_own_are_classes_in_their_order(fresh_cache):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"voices": ("en-us",), "held_out_voices": ("en-us",)}, "never trained on, but en-us is among both"),
         ({"words": ("go", "go")}, "given twice"),
-        ({"words": ("go", " ")}, "something to say"),
+        ({"words": ("go", " ")}, "a word to speak"),
         ({"speeds": (20,)}, "greater than or equal to 80"),
         ({"pitches": (100,)}, "less than or equal to 99"),
         ({"voices": ("en us; rm",)}, "pattern"),
     ],
 )
-def test_wrong_options_are_refused(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
         SpokenWords.Options(**{**SMALL, **options})
 
 

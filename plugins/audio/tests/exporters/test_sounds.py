@@ -1,4 +1,4 @@
-"""The exporter `wav`: files that open anywhere, named after what they say."""
+"""The exporter `wav`: files that open anywhere, named after their words."""
 
 import json
 import subprocess

@@ -9,7 +9,7 @@ from limbeck_audio.features.train_mel_convnet import augment, train
 
 
 def test_the_classifier_is_trained_by_seed_and_its_features_are_whitened(digits):
-    runs = [train(seed, epochs=4, batch_size=8, data=digits, tell=lambda text: None) for seed in (0, 0, 1)]
+    runs = [train(seed, epochs=4, batch_size=8, data=digits, log=lambda text: None) for seed in (0, 0, 1)]
     (network, accuracy), (again, _), (other, _) = runs
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
     assert not torch.equal(next(network.parameters()), next(other.parameters()))

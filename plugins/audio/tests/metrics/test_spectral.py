@@ -1,4 +1,4 @@
-"""Distances in decibels against answers known on paper."""
+"""Distances in decibels against values known on paper."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The mel front end: known spectra, known levels, a way back, and what is said where torchaudio does not load."""
+"""The mel front end: known spectra, known levels, a way back, and the error where torchaudio does not load."""
 
 import builtins
 import math
@@ -147,14 +147,14 @@ def test_codecs_that_agree_have_one_fingerprint():
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("raised", "message"),
     [
         (OSError("libcudart.so.13: cannot open shared object file"), "libcudart.so.13.*torchaudio/lib/.*so"),
         (ImportError("undefined symbol: _ZN2at4cuda"), "undefined symbol.*whl/cpu"),
         (ModuleNotFoundError("No module named 'torchaudio'", name="torchaudio"), "pip install torchaudio"),
     ],
 )
-def test_a_torchaudio_that_does_not_load_is_told_with_the_hint(monkeypatch, raised, said):
+def test_a_torchaudio_that_does_not_load_is_reported_with_the_hint(monkeypatch, raised, message):
     real = builtins.__import__
 
     def broken(name, *args, **kwargs):
@@ -165,7 +165,7 @@ def test_a_torchaudio_that_does_not_load_is_told_with_the_hint(monkeypatch, rais
     torchaudio.cache_clear()
     monkeypatch.setattr(builtins, "__import__", broken)
     try:
-        with pytest.raises(TorchaudioError, match=f"(?s){said}"):
+        with pytest.raises(TorchaudioError, match=f"(?s){message}"):
             frontend.torchaudio()
     finally:
         monkeypatch.undo()

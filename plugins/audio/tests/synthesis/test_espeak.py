@@ -1,4 +1,4 @@
-"""espeak-ng: the same sounds for the same call, and errors that tell what to install."""
+"""espeak-ng: the same sounds for the same call, and errors that name what to install."""
 
 import sys
 
@@ -9,7 +9,7 @@ from limbeck_audio.synthesis.espeak import SpeechError, Utterance, synthesize
 
 
 def test_voices_always_sound_the_same_whatever_was_synthesized_before():
-    # f2 breathes: its noise is seeded by the clock unless told otherwise
+    # f2 breathes: its noise is seeded by the clock unless a seed is set
     first, rate = synthesize("en+f2", [Utterance("seven"), Utterance("two", speed=120)])
     synthesize("en-us+m3", [Utterance("nothing")])
     again, _ = synthesize("en+f2", [Utterance("seven"), Utterance("two", speed=120)])

@@ -82,7 +82,7 @@ def test_the_view_is_found_by_its_domain_and_decodes_only_what_is_played(monkeyp
     assert decoded == []
     shown.html()
     assert decoded == [PLAYERS]
-    assert samples.seen().shape == (30, CLIP)  # whoever asks gets all
+    assert samples.seen().shape == (30, CLIP)  # all of them on request
 
 
 def test_broken_values_are_drawn_and_do_not_raise():

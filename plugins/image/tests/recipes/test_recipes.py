@@ -38,6 +38,7 @@ def test_every_recipe_of_digits_builds(name):
     assert set(built.metrics) >= {"frechet", "precision_recall", "class_accuracy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_recipe_of_a_pipeline_builds_on_a_tiny_one(name, tmp_path, monkeypatch):
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))

@@ -56,7 +56,7 @@ def train(
     batch_size: int = 64,
     lr: float = 2e-3,
     data: SpokenDigits | None = None,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> tuple[Classifier, float]:
     """The classifier and its accuracy on the held-out voices of `data` (spoken_digits as it is by default)."""
     data = data if data is not None else SpokenDigits()
@@ -90,9 +90,7 @@ def train(
         optimizer.step()
         schedule.step()
         if (step + 1) % (5 * per_epoch) == 0:
-            tell(
-                f"epoch {(step + 1) // per_epoch}: {naming.item():.3f} {holding.item():.3f}, held out {accuracy():.4f}"
-            )
+            log(f"epoch {(step + 1) // per_epoch}: {naming.item():.3f} {holding.item():.3f}, held out {accuracy():.4f}")
     network.eval().requires_grad_(False)
     raw = torch.cat([network.raw(_rows(data, rows)[0]) for rows in torch.arange(len(data)).split(360)])
     centre, matrix = whitening(raw)

@@ -51,7 +51,7 @@ class SpokenWordsOptions(SpokenDigitsOptions):
         if len(set(self.words)) < len(self.words):
             raise ValueError("words: one is given twice; a word is a class, so give each once")
         if any(not word.strip() for word in self.words):
-            raise ValueError("words: one is empty; give something to say")
+            raise ValueError("words: one is empty; give a word to speak")
         return self
 
 

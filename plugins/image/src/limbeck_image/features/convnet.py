@@ -3,7 +3,7 @@
 A small convolutional network. Its 64 features have two tasks: to name the digit, and to hold the scan
 itself (one linear layer reconstructs the pixels from them). Features of a mere classifier forget slant, thickness and
 position, and a distance between them does not see a generator that lost variety; these do. For the same reason they are
-whitened (with shrinkage): left alone, the nine directions that tell classes apart hold 95 % of the variance, and a
+whitened (with shrinkage): left alone, the nine directions that separate classes hold 95 % of the variance, and a
 distance would mostly compare how often each class was drawn.
 """
 
