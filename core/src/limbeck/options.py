@@ -1,13 +1,16 @@
 """Typed options. This module imports pydantic and no torch: options are checked before anything heavy loads."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from limbeck.errors import did_you_mean
 from limbeck.manifest import Needs
+
+# what limbeck.process.gaussian.process_named knows; that module imports torch
+ProcessName = Literal["rectified_flow", "trigflow", "edm", "vp", "vp_cosine"]
 
 
 class Options(BaseModel):
@@ -123,4 +126,4 @@ def _apart(path: str, mine: Any, theirs: Any) -> dict[str, Any]:
     return found if same else {f"{path}.kind": getattr(mine, "kind", None), **found}
 
 
-__all__ = ["Options", "differences", "kinds_of", "with_defaults"]
+__all__ = ["Options", "ProcessName", "differences", "kinds_of", "with_defaults"]

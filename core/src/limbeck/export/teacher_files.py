@@ -19,8 +19,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from limbeck.errors import CheckpointError
-from limbeck.export.teacher_options import ProcessName
 from limbeck.files import write_whole
+from limbeck.options import ProcessName
 
 # Where an asset came from: the one vocabulary of networks, judges, means and tokenizers.
 PROVENANCE = {

@@ -1,12 +1,8 @@
 """Options of teachers that are read from a file. No torch here: the registry reads them before anything heavy loads."""
 
-from typing import Literal
-
 from pydantic import Field
 
-from limbeck.options import Options
-
-ProcessName = Literal["rectified_flow", "trigflow", "edm", "vp", "vp_cosine"]
+from limbeck.options import Options, ProcessName
 
 
 class TeacherFileOptions(Options):

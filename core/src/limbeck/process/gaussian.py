@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from limbeck.options import ProcessName
 from limbeck.randomness import Rng
 
 Kind = Literal["x0", "eps", "v", "velocity", "score"]
@@ -304,9 +305,6 @@ class TrigFlow(GaussianProcess):
 
     def time(self, sigma_edm: Tensor) -> Tensor:
         return torch.atan(sigma_edm / self.sigma_data)
-
-
-ProcessName = Literal["rectified_flow", "trigflow", "edm", "vp", "vp_cosine"]
 
 
 def process_named(name: ProcessName, *, shift: float = 1.0, sigma_data: float = 1.0) -> GaussianProcess:

@@ -5,10 +5,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from limbeck.options import Options
+from limbeck.options import Options, ProcessName
 
 Width = Annotated[int, Field(ge=8, multiple_of=8)]
-ProcessName = Literal["rectified_flow", "trigflow", "edm", "vp", "vp_cosine"]  # limbeck.process.gaussian has torch
 
 
 class UNetOptions(Options):
