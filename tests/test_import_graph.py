@@ -18,7 +18,7 @@ ROOMS = {
         "limbeck errors manifest scheduled phases conditions disk_cache files",  # limbeck/__init__: names, loaded late
         "options randomness _plugin",
         "interfaces process",
-        "networks",
+        "networks data",
         "plugins",
         "recipe",
         "catalogue pictures",
@@ -35,7 +35,7 @@ ROOMS = {
         "_plugin samplers sources",
         "objectives pipelines",
     ),
-    "limbeck_image": ("limbeck_image manifest options views", "_plugin data", "networks features", "metrics"),
+    "limbeck_image": ("limbeck_image manifest options", "_plugin data", "networks features", "metrics"),
     "limbeck_text": (
         "limbeck_text manifest options losses",
         "_plugin tokenizers",
