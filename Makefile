@@ -17,7 +17,7 @@ BUILD_TOOLS   := hatchling editables
 PINS := constraints.txt $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
 key   = $(firstword $(shell { echo '$(CURDIR)'; cat $(PINS) $(1); } | cksum))
 BASE := $(VENV)/.installed-base-$(call key,)
-DEV  := $(VENV)/.installed-dev-$(call key,requirements-dev.txt)
+DEV  := $(VENV)/.installed-dev-$(call key,requirements-dev.txt requirements-docs.txt)
 DOCS := $(VENV)/.installed-docs-$(call key,requirements-docs.txt)
 
 # Quiet when it works; when it does not, the log of what happened.
@@ -37,7 +37,7 @@ help:
 	@echo "make check     lint and test only what a change touches (SINCE=main; by default what is not committed)"
 	@echo "make lint      ruff and mypy alone; make format lets ruff rewrite"
 	@echo "make bench     the measurements behind docs/benchmarks.md"
-	@echo "make docs      the documentation as a site, in site/"
+	@echo "make docs      the documentation as a site, in site/ (tables made from the manifests)"
 	@echo "make clean     remove .venv, site/ and caches (runs/ stays)"
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter that makes .venv (3.11 or newer)."
@@ -60,9 +60,9 @@ $(BASE): | venv
 	echo "  installed in $$(( $$(date +%s) - start )) s"
 	@touch $@
 
-$(DEV): requirements-dev.txt $(BASE) | venv
+$(DEV): requirements-dev.txt requirements-docs.txt $(BASE) | venv
 	@echo "  installing the development tools ... (first time only)"
-	@$(call install,$(PIP) -r requirements-dev.txt && $(BIN)/python tools/torchaudio_without_cuda.py)
+	@$(call install,$(PIP) -r requirements-dev.txt -r requirements-docs.txt && $(BIN)/python tools/torchaudio_without_cuda.py)
 	@rm -f $(VENV)/.installed-dev-*; touch $@
 
 $(DOCS): requirements-docs.txt $(BASE) | venv
@@ -111,6 +111,7 @@ bench: $(DEV)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 docs: $(DOCS)
+	@$(BIN)/python tools/generated_docs.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "  site/index.html"
 
