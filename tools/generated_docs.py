@@ -16,7 +16,7 @@ from pathlib import Path
 
 from limbeck import registry
 from limbeck.catalogue import matrix
-from limbeck.plugins.registry import Entry
+from limbeck.plugins.index import Entry
 from limbeck.recipe import load
 
 ROOT = Path(__file__).parents[1]
