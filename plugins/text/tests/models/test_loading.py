@@ -6,7 +6,7 @@ import transformers
 from tiny_transformers import SMALL, Words, build, some_tokens
 
 from limbeck.errors import LimbeckError
-from limbeck.recipe.recipe import load
+from limbeck.recipe import load
 from limbeck.runs.build import build as build_recipe
 from limbeck_text.models.language_model import LanguageModel
 from limbeck_text.models.llama import pydocs_lm
