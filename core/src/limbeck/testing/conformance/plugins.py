@@ -145,14 +145,14 @@ def targets_can_be_imported(case: Case) -> None:
     """Every target names something that exists and can be called; every recipe is a file and passes its checks."""
     from importlib import resources
 
-    from limbeck.recipe import load
+    from limbeck.recipe import load as load_recipe
 
     for c in components_of(manifest_of(case)):
         if c.kind == "recipe":
             package, _, path = c.target.partition(":")
             file = resources.files(package).joinpath(path)
             assert file.is_file(), f"recipe {c.name!r}: {package} has no file {path}"
-            load(str(file))
+            load_recipe(str(file))
         else:
             assert callable(load(c.target)), f"{c.kind} {c.name!r}: {c.target} is not callable"
 
