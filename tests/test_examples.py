@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 LOOP = ROOT / "examples/plain_loop.py"
 
@@ -12,6 +14,7 @@ def test_the_plain_loop_is_under_forty_lines():
     assert len(LOOP.read_text().splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_the_plain_loop_trains_and_saves_a_picture_without_our_engine(tmp_path):
     code = (
         "import runpy, sys; sys.argv[1:] = ['2']; runpy.run_path(sys.argv[0], run_name='__main__'); "

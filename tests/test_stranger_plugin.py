@@ -84,6 +84,7 @@ def test_limbeck_matrix_places_its_objective(venv):
     assert "energy_distance" in json.dumps(venv.json("matrix"))
 
 
+@pytest.mark.slow
 def test_a_recipe_with_its_teacher_and_objective_runs_to_the_end(venv, tmp_path):
     small = ["train.steps=30", "train.batch_size=64"]
     venv.limbeck("distill", PLUGIN / "ring.yaml", *small, "--out", tmp_path / "run", cwd=tmp_path)
@@ -93,6 +94,7 @@ def test_a_recipe_with_its_teacher_and_objective_runs_to_the_end(venv, tmp_path)
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_its_teacher_works_with_an_objective_it_has_never_heard_of(venv, tmp_path):
     changed = [
         "objective={use: dmd2, critic: {updates: 1, init: generator}}",
@@ -103,6 +105,7 @@ def test_its_teacher_works_with_an_objective_it_has_never_heard_of(venv, tmp_pat
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass_where_it_is_installed(venv):
     tests = venv.folder.parent / "acme-distill/tests"
     done = venv.run("-m", "pytest", "-q", "-p", "no:cacheprovider", tests, check=False)

@@ -183,6 +183,7 @@ def check(runs, mode, name, recipe, overrides):
             assert row["metrics"] == pytest.approx(other["metrics"], rel=1e-3, abs=1e-4), row["name"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_equal_one(quick, mode, name):

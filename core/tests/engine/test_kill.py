@@ -30,6 +30,7 @@ def children(monkeypatch):
     return context
 
 
+@pytest.mark.slow
 def test_run_killed_twenty_times_ends_bitwise_equal_to_one_that_was_not(tmp_path, children):
     problem.train(tmp_path / "calm", **CHANGES)
     killed, instants = tmp_path / "killed", random.Random(0)

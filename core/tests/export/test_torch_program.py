@@ -112,6 +112,7 @@ def run_without_limbeck(program, inputs, folder):
     return load_file(out)["samples"]
 
 
+@pytest.mark.slow
 def test_the_program_samples_in_a_process_without_limbeck(make_run, tmp_path):
     run = make_run(steps=3)
     files = export_torch(run, tmp_path / "out")

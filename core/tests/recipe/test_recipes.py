@@ -360,12 +360,14 @@ def only_limbeck_errors(load):
         assert str(error).strip()
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(words | keys, values, max_size=6))
 def test_any_mapping_is_a_recipe_or_a_limbeck_error(data):
     only_limbeck_errors(lambda: load(data))
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(words, values, min_size=1, max_size=3))
 def test_any_change_of_a_good_recipe_is_a_recipe_or_a_limbeck_error(changes):

@@ -237,6 +237,7 @@ def test_a_cell_is_the_run_that_its_recipe_makes_alone(tmp_path):
     assert load(cell.folder).objective.options == {"gain": 3.0}
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_call_goes_on_to_the_same_end(tmp_path, monkeypatch):
     objectives = ["tiny_duel", "regress"]
     calm = comparison.compare(objectives, ["points"], out="calm")

@@ -64,6 +64,7 @@ def moved(run):
         return not torch.allclose(student(x, t, cond).x0_hat, teacher(x, t, cond).x0_hat, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_families_leave_and_sample_alike_in_a_fresh_process(tmp_path, monkeypatch):
     check([("sd15", "dmd2", True), ("flux", "consistency", True)], tmp_path, monkeypatch)
     whole, adapters = tmp_path / "sd15-dmd2-lora-diffusers", tmp_path / "sd15-dmd2-lora-lora"

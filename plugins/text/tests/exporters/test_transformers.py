@@ -52,6 +52,7 @@ def adapted(run, folder, tmp_path_factory):
     return limbeck.distill(recipe, out=tmp_path_factory.mktemp("runs") / "lora", progress=False)
 
 
+@pytest.mark.slow
 def test_exported_folders_load_without_limbeck(run, adapted, tmp_path):
     files = run.export("transformers", tmp_path / "whole")
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {path.name for path in files}

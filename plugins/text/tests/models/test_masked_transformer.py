@@ -76,6 +76,7 @@ def test_the_bundled_teacher_is_frozen_and_as_good_as_its_provenance_states():
     assert found < 6.2  # where everything is masked it pays 6.6
 
 
+@pytest.mark.slow
 def test_a_student_of_the_bundled_teacher_learns_for_a_step(tmp_path):
     run = limbeck.distill(
         "pydocs_sdtt",

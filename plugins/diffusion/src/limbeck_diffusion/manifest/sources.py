@@ -21,7 +21,7 @@ COMPONENTS = [
             "PairsSource",
             "pairs of noise and teacher sample, made once",
             {"pairs", "samples"},
-            {"count": 16, "chunk": 16},
+            {"count": 8, "chunk": 8, "steps": 4},
         ),
         ("student", "StudentSource", "samples of the current student", {"samples"}, {}),
     )

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import limbeck.recipe.recipe
 from limbeck.interfaces import Batch, Phase, Space
 from limbeck.networks.denoiser import Denoiser
 from limbeck.networks.guidance import Guided
@@ -276,10 +275,11 @@ def test_mistakes_are_named():
 def test_a_recipe_that_streams_a_generator_without_a_cache_is_refused_before_anything_loads():
     from limbeck.errors import MissingAbility
     from limbeck.plugins.registry import registry
+    from limbeck.recipe import check, load
 
     if "image/digits" not in [e.qualified for e in registry.components("generator")]:
         pytest.skip("limbeck-image, whose generator has no cache, is not installed")
     recipe = {"generator": {"use": "image/digits", "init": "random"}, "objective": "flow_matching"}
     recipe |= {"data": "image/digits", "sampling": {"use": "streaming", "steps": 4}}
     with pytest.raises(MissingAbility, match="sampler 'diffusion/streaming' walks generators with cache"):
-        limbeck.recipe.recipe.check(limbeck.recipe.recipe.load(recipe))
+        check(load(recipe))
