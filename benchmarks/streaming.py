@@ -30,7 +30,6 @@ from limbeck_video.data.moving_digits import SPACE, MovingDigits
 from limbeck_video.encoding import video
 from limbeck_video.metrics.drift import drift_curve
 from limbeck_video.metrics.frechet import FrameFrechet
-from limbeck_video.networks.moving_digits import moving_digits_causal_teacher
 from limbeck_video.samplers.rollouts import long_rollout
 
 FRAMES, LONG = SPACE.event[0], 5 * SPACE.event[0]
@@ -114,7 +113,7 @@ def pictures(folder: Path, shown: dict[str, Tensor], long: Tensor, each: int = 3
 
 def measure(run: Run, clips: int, folder: Path | None) -> dict[str, Any]:
     built, student = run.built, run.generator()
-    teacher, start, data = built.teacher, moving_digits_causal_teacher(), MovingDigits()
+    teacher, start, data = built.teacher, create("teacher", "video/moving_digits_causal"), MovingDigits()
     stream, steps = built.sampler, built.sampling_steps
     how = {k: v for k, v in built.sampling.items() if k not in ("use", "steps")}
     full = built.recipe.evaluate.teacher.model_dump()

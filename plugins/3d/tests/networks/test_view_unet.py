@@ -1,13 +1,14 @@
 import pytest
 import torch
 
+import limbeck
 from limbeck.networks.guidance import Guided
 from limbeck.networks.scenes import Cameras
 from limbeck.randomness import Rng
 from limbeck_3d.data.cameras import conditions_of, orbit_cameras
 from limbeck_3d.data.prompt import Prompt
 from limbeck_3d.data.solids import Solids
-from limbeck_3d.networks.view_unet import BUNDLED, SIGMA_DATA, camera_features, views_generator, views_teacher
+from limbeck_3d.networks.view_unet import SIGMA_DATA, camera_features, views_generator
 from limbeck_3d.options.cameras import CameraOptions
 from limbeck_3d.options.networks import ViewsGeneratorOptions
 
@@ -80,15 +81,12 @@ def test_sigma_data_is_that_of_the_renders():
 
 @pytest.fixture(scope="module")
 def teacher():
-    return views_teacher()
+    return limbeck.create("teacher", "3d/views")
 
 
-def test_the_bundled_teacher_is_frozen_small_and_knows_its_provenance(teacher):
-    from importlib import resources
-
+def test_the_bundled_teacher_is_frozen_and_knows_its_provenance(teacher):
     assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
     assert {"recipe", "data", "licence", "seed"} <= set(teacher.provenance)
-    assert (resources.files("limbeck_3d") / "assets" / BUNDLED).stat().st_size < 6_000_000
 
 
 def test_the_bundled_teacher_denoises_views_of_prompts_it_never_saw(teacher):

@@ -8,7 +8,7 @@ import limbeck
 from limbeck.recipe import load, variant
 from limbeck.runs.build import build
 from limbeck_3d.manifest import recipes
-from limbeck_3d.networks.view_unet import views_generator, views_teacher
+from limbeck_3d.networks.view_unet import views_generator
 
 QUICK = {
     "train": {"steps": 2, "checkpoint": {"every": 100}},
@@ -48,7 +48,7 @@ def test_every_recipe_builds(name):
 
 
 def test_the_default_generator_is_built_like_the_bundled_teacher():
-    views_generator().load_state_dict(views_teacher().state_dict())
+    views_generator().load_state_dict(limbeck.create("teacher", "3d/views").state_dict())
 
 
 def test_a_prompt_becomes_a_mesh_file(tmp_path):
@@ -72,7 +72,7 @@ def test_a_pretraining_run_becomes_a_teacher_file_that_loads(tmp_path):
         sampling={"use": "euler", "steps": 2}, progress=False,
     )  # fmt: skip
     (path,) = run.export("teacher", tmp_path / "out", dtype="float32")
-    teacher = views_teacher(weights=str(path))
+    teacher = limbeck.create("teacher", "3d/views", weights=str(path))
     trained = run.generator().state_dict()
     assert all(torch.equal(tensor, trained[name]) for name, tensor in teacher.state_dict().items())
     assert teacher.provenance["recipe"] == "solids_teacher" and "Apache-2.0" in teacher.provenance["data"]

@@ -1,18 +1,21 @@
 import pytest
 import torch
 
+import limbeck
 from limbeck.errors import RecipeError
 from limbeck_video.data.moving_digits import MovingDigits
 from limbeck_video.networks.moving_digits import (
     SIGMA_DATA,
     moving_digits_causal,
-    moving_digits_causal_teacher,
     moving_digits_generator,
-    moving_digits_teacher,
 )
 from limbeck_video.options.networks import CausalNetworkOptions, ClipNetworkOptions
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "patch": 10}
+
+
+def bundled(name):
+    return limbeck.create("teacher", f"video/{name}")
 
 
 def held_out(count):
@@ -44,9 +47,9 @@ def test_sigma_data_is_that_of_the_clips():
     assert MovingDigits().batch(torch.arange(300)).x0.std().item() == pytest.approx(SIGMA_DATA, abs=0.01)
 
 
-@pytest.mark.parametrize("load", [moving_digits_teacher, moving_digits_causal_teacher])
-def test_bundled_teachers_are_frozen_and_know_their_provenance(load):
-    teacher = load()
+@pytest.mark.parametrize("name", ["moving_digits", "moving_digits_causal"])
+def test_bundled_teachers_are_frozen_and_know_their_provenance(name):
+    teacher = bundled(name)
     assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
     assert {"recipe", "data", "licence", "seed", "evaluation"} <= set(teacher.provenance)
     assert "CC BY 4.0" in teacher.provenance["data"]
@@ -60,10 +63,10 @@ def test_bundled_files_are_small():
     assert max(found) < 4_200_000
 
 
-@pytest.mark.parametrize("load", [moving_digits_teacher, moving_digits_causal_teacher])
-def test_bundled_teachers_denoise_held_out_clips(load):
+@pytest.mark.parametrize("name", ["moving_digits", "moving_digits_causal"])
+def test_bundled_teachers_denoise_held_out_clips(name):
     # the best constant guess errs by 0.20, the variance of the data; at little noise a denoiser must do far better
-    teacher, batch = load(), held_out(24)
+    teacher, batch = bundled(name), held_out(24)
     eps = torch.randn(batch.x0.shape, generator=torch.Generator().manual_seed(0))
     errors = []
     for level in (0.2, 0.6):
@@ -76,7 +79,7 @@ def test_bundled_teachers_denoise_held_out_clips(load):
 
 def test_the_causal_start_goes_on_from_clean_frames():
     # the last chunk, half noise, is denoised better behind the clip's own past than behind another clip's
-    start, batch = moving_digits_causal_teacher(), held_out(24)
+    start, batch = bundled("moving_digits_causal"), held_out(24)
     eps = torch.randn(batch.x0.shape, generator=torch.Generator().manual_seed(0))
     t = torch.zeros(24, 12)
     t[:, 8:] = 0.7
@@ -90,7 +93,7 @@ def test_the_causal_start_goes_on_from_clean_frames():
 
 
 def test_causal_students_begin_as_the_bundled_start():
-    student, start = moving_digits_causal(), moving_digits_causal_teacher()
+    student, start = moving_digits_causal(), bundled("moving_digits_causal")
     assert all(torch.equal(tensor, start.state_dict()[name]) for name, tensor in student.state_dict().items())
     assert all(p.requires_grad for p in student.parameters()) and student.chunk == 4
     assert moving_digits_causal(start="fresh", **SMALL).new_cache(window=6, sink=3).positions == ()
@@ -99,7 +102,7 @@ def test_causal_students_begin_as_the_bundled_start():
 
 
 def test_a_copy_of_the_teacher_trains_and_leaves_the_teacher_alone():
-    teacher = moving_digits_teacher()
+    teacher = bundled("moving_digits")
     copy = teacher.trainable_copy()
     batch = held_out(2)
     assert copy.training and all(p.requires_grad for p in copy.parameters())

@@ -16,11 +16,7 @@ from limbeck.recipe import load, variant
 from limbeck.runs.build import build
 from limbeck_video.data.moving_digits import MovingDigits
 from limbeck_video.manifest import recipes
-from limbeck_video.networks.moving_digits import (
-    moving_digits_causal_teacher,
-    moving_digits_generator,
-    moving_digits_teacher,
-)
+from limbeck_video.networks.moving_digits import moving_digits_generator
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "patch": 10}
 STUDENT = {"use": "video/moving_digits_causal", "init": "random", "start": "fresh", **SMALL}
@@ -78,7 +74,7 @@ def test_a_pretraining_run_becomes_a_teacher_file_that_loads(tmp_path):
         generator={"use": "video/moving_digits", "init": "random", **SMALL}, **QUIET,
     )  # fmt: skip
     (path,) = run.export("teacher", tmp_path / "out", dtype="float32")
-    teacher = moving_digits_teacher(weights=str(path))
+    teacher = create("teacher", "video/moving_digits", weights=str(path))
     trained = run.generator().state_dict()
     assert all(torch.equal(tensor, trained[name]) for name, tensor in teacher.state_dict().items())
     assert teacher.provenance["recipe"] == "moving_digits_teacher" and "CC BY 4.0" in teacher.provenance["data"]
@@ -94,7 +90,7 @@ def test_a_causal_run_becomes_a_teacher_file_that_streams(tmp_path):
         generator={"use": "video/moving_digits_causal", "init": "teacher", "start": "fresh", **SMALL}, **QUIET,
     )  # fmt: skip
     (path,) = run.export("teacher", tmp_path / "out", dtype="float32")
-    teacher = moving_digits_causal_teacher(weights=str(path))
+    teacher = create("teacher", "video/moving_digits_causal", weights=str(path))
     assert teacher.chunk == 4 and teacher.new_cache().positions == ()
     assert not torch.equal(teacher.network.place, small.network.place)
     torch.testing.assert_close(teacher.network.place, small.network.place, rtol=0, atol=2e-3)  # one step from there
@@ -135,7 +131,7 @@ def test_a_rollout_that_is_no_whole_number_of_chunks_is_an_error_of_the_recipe()
 
 
 def test_a_consumer_that_stops_early_leaves_nothing_behind_and_has_seen_the_same_frames():
-    start, cond = moving_digits_causal_teacher(), torch.tensor([[2, 7]])
+    start, cond = create("teacher", "video/moving_digits_causal"), torch.tensor([[2, 7]])
     sampler = create("sampler", "streaming", window=8, sink=4)
     whole = torch.cat(list(sampler.stream(start, cond, steps=2, rng=limbeck.rng(1), frames=24)), 1)
     new_cache, kept = start.new_cache, []
@@ -154,7 +150,7 @@ def test_a_consumer_that_stops_early_leaves_nothing_behind_and_has_seen_the_same
 
 
 def test_streams_differ_by_seed_and_keep_going_beyond_the_window():
-    start, cond = moving_digits_causal_teacher(), torch.tensor([[2, 7], [0, 0]])
+    start, cond = create("teacher", "video/moving_digits_causal"), torch.tensor([[2, 7], [0, 0]])
     sampler = create("sampler", "streaming", window=4)
     one, other = (
         torch.cat(list(sampler.stream(start, cond, steps=1, rng=limbeck.rng(seed), frames=24)), 1) for seed in (1, 2)
@@ -179,6 +175,6 @@ def test_a_short_self_forcing_run_brings_streamed_frames_closer_to_real_ones(tmp
     how = {"steps": run.built.sampling_steps, "count": 64, "cond": cond, "batch_size": 32}
     found = [
         judge(generate(model, run.built.sampler, **how).samples.value, cond, data)["frame_frechet"]
-        for model in (moving_digits_causal_teacher(), run.generator())
+        for model in (create("teacher", "video/moving_digits_causal"), run.generator())
     ]
     assert found[1] < 0.8 * found[0], found

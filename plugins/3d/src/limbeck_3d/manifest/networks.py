@@ -1,18 +1,15 @@
 """Manifest entries of the network of views and of the teachers. Imports neither torch nor pydantic."""
 
-from limbeck.manifest import Component
-
-_DENOISER = {"gaussian", "denoiser", "features", "trainable_copy", "null_condition", "sampling"}
+from limbeck.manifest import DENOISER, Component, bundled
 
 COMPONENTS = [
-    Component(
-        "teacher",
+    bundled(
         "views",
-        "limbeck_3d.networks.view_unet:views_teacher",
+        "limbeck_3d",
+        "solids_teacher.safetensors",
+        generator="3d/views",
         summary="bundled teacher of views: prompt, camera and background in, 32-pixel image out",
-        options="limbeck_3d.options.networks:ViewsTeacherOptions",
         modality="3d",
-        can=_DENOISER,
     ),
     Component(
         "teacher",
@@ -30,6 +27,6 @@ COMPONENTS = [
         summary="U-Net of views, conditioned on prompt, camera and background",
         options="limbeck_3d.options.networks:ViewsGeneratorOptions",
         modality="3d",
-        can=_DENOISER,
+        can=DENOISER,
     ),
 ]

@@ -1,13 +1,10 @@
 """Manifest entries of the recipes of scenes. Imports neither torch nor pydantic."""
 
-from limbeck.manifest import Component
+from functools import partial
 
+from limbeck.manifest import recipe
 
-def _recipe(path: str, summary: str, **details: str) -> Component:
-    """The recipe of recipes/PATH.yaml; it has the name of the file."""
-    name, file = path.rpartition("/")[2], f"limbeck_3d:recipes/{path}.yaml"
-    return Component("recipe", name, file, summary=summary, modality="3d", details=details)
-
+_recipe = partial(recipe, package="limbeck_3d", modality="3d")
 
 COMPONENTS = [
     _recipe("solids/solids_teacher", "trains the bundled teacher of views (flow matching)"),

@@ -1,23 +1,20 @@
-"""The teacher of views: a denoiser of small images, given a prompt, a camera and the background's colour."""
+"""The network of views: a denoiser of small images, given a prompt, a camera and the background's colour."""
 
-from importlib import resources
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.conditions import Conditions
-from limbeck.export import teacher_files
 from limbeck.networks.denoiser import Denoiser
 from limbeck.networks.scenes import Cameras
 from limbeck.process.gaussian import process_named
-from limbeck_3d.options.networks import ViewsGeneratorOptions, ViewsTeacherOptions
+from limbeck_3d.options.networks import ViewsGeneratorOptions
 from limbeck_3d.prompts.words import LENGTH, WORDS
 from limbeck_3d.rendering.space import render_space
 from limbeck_diffusion.networks.unet import UNet
 
 SIGMA_DATA = 0.55  # standard deviation of the renders in [-1, 1]
-BUNDLED = "solids_teacher.safetensors"
 
 
 def camera_features(cameras: Cameras) -> Tensor:
@@ -64,13 +61,4 @@ def views_generator(**options: Any) -> ViewDenoiser:
     return ViewDenoiser(network, process, where, prediction=chosen.prediction, sigma_data=SIGMA_DATA)
 
 
-def views_teacher(**options: Any) -> ViewDenoiser:
-    """The bundled teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
-
-    `teacher.provenance` holds its recipe, data, licence, seed and metrics.
-    """
-    path = ViewsTeacherOptions(**options).weights or str(resources.files("limbeck_3d") / "assets" / BUNDLED)
-    return teacher_files.load(path, views_generator, dropout=0.0)
-
-
-__all__ = ["SIGMA_DATA", "ViewDenoiser", "ViewEmbedding", "camera_features", "views_generator", "views_teacher"]
+__all__ = ["SIGMA_DATA", "ViewDenoiser", "ViewEmbedding", "camera_features", "views_generator"]

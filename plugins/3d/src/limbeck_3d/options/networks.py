@@ -4,7 +4,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from limbeck.options import Options
 from limbeck_diffusion.networks.options import UNetOptions, Width
 
 
@@ -25,10 +24,4 @@ class ViewsGeneratorOptions(UNetOptions):
         return self.size
 
 
-class ViewsTeacherOptions(Options):
-    """The bundled teacher of views."""
-
-    weights: str = Field("", description="a teacher file of your own instead of the bundled one")
-
-
-__all__ = ["ViewsGeneratorOptions", "ViewsTeacherOptions"]
+__all__ = ["ViewsGeneratorOptions"]

@@ -54,9 +54,3 @@ class CausalNetworkOptions(ClipNetworkOptions):
         "bundled",
         description="first weights; bundled ones fit the options they were trained with, which are the others",
     )
-
-
-class ClipTeacherOptions(Options):
-    """A bundled denoiser of moving digits."""
-
-    weights: str = Field("", description="a teacher file of your own instead of the bundled one")
