@@ -49,7 +49,7 @@ def run(name: str, train: Callable[[int, int], tuple[nn.Module, dict[str, Any]]]
             "data": LICENCE,
             "licence": "Apache-2.0",
             "seed": chosen.seed,
-            "held_out": scores,
+            "evaluation": [{"name": "real data, held out", "metrics": scores}],
         },
     )
     print(f"held out: {scores}, written to {path}")
