@@ -60,6 +60,26 @@ def test_a_folder_that_holds_something_is_left_alone(name, tmp_path):
         limbeck.create("exporter", f"3d/{name}", run=run_of(scene), directory=tmp_path / "p", particle=3, **small)
 
 
+@pytest.mark.parametrize("name", ["glb", "viewer", "gif", "splat"])
+def test_an_interrupted_export_leaves_the_files_of_before(name, tmp_path, monkeypatch):
+    scene = Splats(count=20, size=8, start_opacity=0.9, start_scale=0.2)
+    options = {"overwrite": True, **({"views": 2, "size": 16, "render_size": 16} if name == "gif" else {})}
+    before = {
+        path: path.read_bytes()
+        for path in limbeck.create("exporter", f"3d/{name}", run=run_of(scene), directory=tmp_path, **options)
+    }
+    with torch.no_grad():
+        scene.means += 0.1
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("limbeck.files.os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.create("exporter", f"3d/{name}", run=run_of(scene), directory=tmp_path, **options)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_run_without_a_scene_is_refused(tmp_path):
     with pytest.raises(LimbeckError, match="writes scenes; the generator of this run is Linear"):
         export_glb(run_of(torch.nn.Linear(1, 1)), tmp_path / "out")

@@ -59,11 +59,3 @@ def test_pixels_are_enlarged_by_whole_factors():
     assert video.zoom_to(160, 20, 20) == 8 and video.zoom_to(160, 480, 832) == 1 and video.zoom_to(50, 20, 40) == 3
     with pytest.raises(ValueError, match=r"\(F, C, H, W\) with C 1 or 3; got shape \(4, 2, 2\)"):
         video.pictures(torch.zeros(4, 2, 2))
-
-
-def test_an_interruption_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
-    path = video.write(tmp_path / "clip.gif", b"old")
-    monkeypatch.setattr(video.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        video.write(path, b"new")
-    assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["clip.gif"]

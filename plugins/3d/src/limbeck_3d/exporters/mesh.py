@@ -1,12 +1,12 @@
 """Scenes as meshes: GLB, OBJ and PLY with vertex colours, and what is worth knowing about them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError
 from limbeck.export.folder import prepare
+from limbeck.files import write_json, write_whole
 from limbeck.networks.scenes import Scene
 from limbeck_3d.exporters.gltf import glb
 from limbeck_3d.exporters.scene import CONVENTION, check_particle, scene_of
@@ -49,10 +49,10 @@ def mesh_file(
     chosen = MeshExportOptions(**options)
     made = meshed(scene_of(run), chosen)  # a scene without a surface leaves no folder behind
     directory = prepare(directory, chosen.overwrite)
-    paths = [directory / name, directory / "mesh.json"]
-    paths[0].write_bytes(written(made.mesh))
-    paths[1].write_text(json.dumps(summary(made), indent=2) + "\n", encoding="utf-8")
-    return paths
+    return [
+        write_whole(directory / name, written(made.mesh)),
+        write_json(directory / "mesh.json", summary(made)),
+    ]
 
 
 def summary(made: Meshed) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 
 from limbeck.errors import LimbeckError
 from limbeck.export.folder import prepare
+from limbeck.files import write_whole
 from limbeck_3d.exporters.scene import check_particle, scene_of
 from limbeck_3d.options.exporters import SplatExportOptions
 from limbeck_3d.rendering.splatting import SH0, Gaussians
@@ -35,8 +36,7 @@ def export_splat(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     check_particle(scene, chosen.particle)
     scene.check()
     path = prepare(directory, chosen.overwrite) / "splats.ply"
-    path.write_bytes(encoded(scene.gaussians(chosen.particle)))
-    return [path]
+    return [write_whole(path, encoded(scene.gaussians(chosen.particle)))]
 
 
 def encoded(gaussians: Gaussians) -> bytes:

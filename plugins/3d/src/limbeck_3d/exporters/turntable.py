@@ -1,6 +1,5 @@
 """A scene that turns: renders from evenly spaced azimuths, and a GIF of them."""
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,14 @@ from torch import Tensor
 from limbeck.conditions import Conditions
 from limbeck.errors import NonFinite
 from limbeck.export.folder import prepare
+from limbeck.files import write_whole
 from limbeck.networks.scenes import Render, Scene
+from limbeck.pictures.encoding import animation
 from limbeck_3d.exporters.scene import check_particle, scene_of
 from limbeck_3d.options.exporters import TurntableOptions
 from limbeck_3d.scenes.image import ImageScene
 
-MILLISECONDS = 80  # per frame of a GIF
+FPS = 12.5  # of a GIF
 
 
 def export_gif(run: Any, directory: Path | str, **options: Any) -> list[Path]:
@@ -27,8 +28,7 @@ def export_gif(run: Any, directory: Path | str, **options: Any) -> list[Path]:
     scene = scene_of(run)
     check_particle(scene, chosen.particle)
     path = prepare(directory, chosen.overwrite) / "turntable.gif"
-    path.write_bytes(turntable_gif(scene, chosen))
-    return [path]
+    return [write_whole(path, turntable_gif(scene, chosen))]
 
 
 def turntable_gif(scene: Scene, options: TurntableOptions | None = None) -> bytes:
@@ -38,7 +38,7 @@ def turntable_gif(scene: Scene, options: TurntableOptions | None = None) -> byte
     seen = render(scene, cond, size=min(o.render_size, o.size), background=(o.background,) * 3, particle=o.particle)
     if not bool(torch.isfinite(seen.image).all()):
         raise NonFinite("the scene renders values that are not finite. Export an earlier checkpoint")
-    return gif(frames(seen.image, o.size))
+    return animation(frames(seen.image, o.size), fps=FPS)
 
 
 def views(
@@ -102,20 +102,4 @@ def frames(images: Tensor, size: int | None = None) -> list[Image.Image]:
     return [image.resize((width, size), Image.Resampling.BICUBIC) for image in found]
 
 
-def gif(pictures: Sequence[Image.Image]) -> bytes:
-    """An endless GIF, with the one palette that suits all frames best, so that colours do not flicker."""
-    width, height = pictures[0].size
-    strip = Image.new("RGB", (width, height * len(pictures)))
-    for index, picture in enumerate(pictures):
-        strip.paste(picture, (0, height * index))
-    palette = strip.quantize(256, dither=Image.Dither.NONE)
-    plain = [picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for picture in pictures]
-    buffer = io.BytesIO()
-    plain[0].save(
-        buffer, format="GIF", save_all=True, append_images=plain[1:], duration=MILLISECONDS, loop=0, optimize=False,
-        disposal=1,
-    )  # fmt: skip
-    return buffer.getvalue()
-
-
-__all__ = ["export_gif", "frames", "gif", "render", "rendering_at", "turntable_gif", "views"]
+__all__ = ["export_gif", "frames", "render", "rendering_at", "turntable_gif", "views"]

@@ -4,12 +4,14 @@ import html
 from typing import Any
 
 from limbeck.errors import LimbeckError
+from limbeck.pictures.encoding import data_uri
+from limbeck.report import Fragment
 from limbeck_3d.exporters import mesh, splats, viewer
 from limbeck_3d.exporters.gltf import glb
 from limbeck_3d.exporters.scene import name_of
 from limbeck_3d.exporters.turntable import turntable_gif
 from limbeck_3d.options.exporters import TurntableOptions
-from limbeck_3d.report.fragments import Fragment, data_uri, scene_copy
+from limbeck_3d.report.scene import scene_copy
 from limbeck_3d.scenes.base import FieldScene
 from limbeck_3d.scenes.splats import Splats
 

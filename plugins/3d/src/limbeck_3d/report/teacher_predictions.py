@@ -13,7 +13,8 @@ from limbeck.networks.scenes import Scene
 from limbeck.pictures.grids import image_grid
 from limbeck.process.gaussian import GaussianProcess
 from limbeck.randomness import Rng
-from limbeck_3d.report.fragments import Fragment, scene_copy
+from limbeck.report import Fragment
+from limbeck_3d.report.scene import scene_copy
 
 LEVELS = (0.25, 0.5, 0.8)  # of t_max
 STEPS = 8

@@ -1,21 +1,19 @@
-"""Clips as moving pictures: GIF, animated WebP and MP4, all made in memory so that nothing half written is ever left.
+"""Clips as moving pictures: GIF and MP4, made in memory so that nothing half written is ever left.
 
 Letters: F frames, C channels (1 or 3), H W height and width. Clips are in [-1, 1]; pictures are uint8, (F, H, W, 3).
 """
 
 import io
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
 import numpy
 import torch
-from PIL import Image, features
+from PIL import Image
 from torch import Tensor
 
 from limbeck.errors import LimbeckError
+from limbeck.pictures.encoding import animation
 
 FPS = 10.0
 
@@ -38,35 +36,8 @@ def zoom_to(size: int, height: int, width: int) -> int:
 
 
 def gif(frames: numpy.ndarray, fps: float = FPS) -> bytes:
-    """An endless GIF; grey videos keep every level, coloured ones share the palette that suits all frames best. GIF
-    counts hundredths of a second, so the rate is rounded to them."""
-    if len(frames) == 0:
-        raise ValueError("a video needs a frame")
-    images = [Image.fromarray(frame) for frame in frames]
-    if (frames[..., :1] == frames).all():
-        plain = [image.convert("L") for image in images]
-    else:
-        strip = Image.fromarray(frames.reshape(-1, *frames.shape[2:]))
-        palette = strip.quantize(256, dither=Image.Dither.NONE)
-        plain = [image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images]
-    return _animated(plain, "GIF", 10 * max(1, round(100 / fps)), optimize=False, disposal=1)
-
-
-def webp(images: Sequence[Image.Image], fps: float = FPS) -> bytes:
-    """An endless lossless WebP, transparency kept."""
-    return _animated(images, "WEBP", max(1, round(1000 / fps)), lossless=True, quality=60, method=3)
-
-
-def _animated(images: Sequence[Image.Image], kind: str, milliseconds: int, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    images[0].save(
-        buffer, format=kind, save_all=True, append_images=list(images[1:]), duration=milliseconds, loop=0, **options
-    )
-    return buffer.getvalue()
-
-
-def has_webp() -> bool:
-    return bool(features.check("webp"))
+    """An endless GIF of pictures (F, H, W, 3)."""
+    return animation([Image.fromarray(frame) for frame in frames], fps=fps)
 
 
 def mp4(frames: numpy.ndarray, fps: float = FPS) -> bytes:
@@ -98,15 +69,4 @@ def mp4(frames: numpy.ndarray, fps: float = FPS) -> bytes:
 WRITERS: dict[str, Callable[..., bytes]] = {".gif": gif, ".mp4": mp4}
 
 
-def write(path: Path, data: bytes) -> Path:
-    """Written aside and renamed: an interruption leaves the old file or none."""
-    aside = path.with_name(path.name + ".part")
-    try:
-        aside.write_bytes(data)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path
-
-
-__all__ = ["FPS", "WRITERS", "gif", "has_webp", "mp4", "pictures", "webp", "write", "zoom_to"]
+__all__ = ["FPS", "WRITERS", "gif", "mp4", "pictures", "zoom_to"]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limbeck.errors import LimbeckError, NonFinite
 from limbeck.export.folder import prepare
+from limbeck.files import write_whole
 from limbeck.sampling.samples import balanced_conditions, evaluating
 from limbeck_video.encoding import video
 from limbeck_video.options.exporters import VideoOptions
@@ -39,7 +40,7 @@ def _written(
     zoom = video.zoom_to(chosen.size, *clips.shape[-2:])
     paths, clips_json = [], []
     for k, clip in enumerate(clips):
-        path = video.write(directory / f"clip-{k + 1:0{digits}}{suffix}", made(video.pictures(clip, zoom), chosen.fps))
+        path = write_whole(directory / f"clip-{k + 1:0{digits}}{suffix}", made(video.pictures(clip, zoom), chosen.fps))
         paths.append(path)
         label = cond[k].tolist() if isinstance(cond, Tensor) else cond[k] if cond is not None else None
         clips_json.append({"file": path.name, "condition": label})
@@ -52,7 +53,7 @@ def _written(
         "clips": clips_json,
     }
     text = json.dumps(facts, indent=2, default=str) + "\n"
-    return [*paths, video.write(directory / "clips.json", text.encode("utf-8"))]
+    return [*paths, write_whole(directory / "clips.json", text)]
 
 
 def sampled(run: Any, chosen: VideoOptions) -> tuple[Tensor, Any]:

@@ -3,31 +3,19 @@
 import copy
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from limbeck.errors import CheckpointError
 from limbeck.interfaces import unwrap
+from limbeck.report import Fragment, line_chart
 from limbeck_video.metrics.clips import decoded
 from limbeck_video.metrics.drift import Drift
-from limbeck_video.report.chart import chart
 from limbeck_video.samplers.rollouts import long_rollout, streams
 from limbeck_video.views.clips import clip
 
 SHOWN = 8  # rollouts
-
-
-@dataclass(frozen=True)
-class Fragment:
-    """A title and HTML that needs nothing outside itself."""
-
-    title: str
-    body: str
-
-    def html(self) -> str:
-        return self.body
 
 
 def drift(run: Any) -> Fragment | None:
@@ -53,6 +41,22 @@ def drift(run: Any) -> Fragment | None:
         "longer than any that was trained on. The same number of clips everywhere; few clips make every distance "
         "larger, that of real ones too.</p>",
     )
+
+
+def chart(curves: Mapping[str, Mapping[tuple[int, int], float]]) -> str:
+    """Distances by window (first frame, last frame), each above the middle of its window."""
+    spans = sorted({span for curve in curves.values() for span in curve})
+    return line_chart(
+        {name: [(_middle(span), value) for span, value in curve.items()] for name, curve in curves.items()},
+        ticks=[(_middle(span), f"{span[0]}-{span[1]}") for span in spans[:: max(1, len(spans) // 8)]],
+        end=max(last for _, last in spans),
+        label="distance to real frames over a long rollout",
+        axis="frames",
+    )
+
+
+def _middle(span: tuple[int, int]) -> float:
+    return (span[0] + span[1]) / 2
 
 
 def _metric(run: Any) -> Drift | None:
@@ -105,4 +109,4 @@ def _share(value: float) -> str:
     return "none" if value == 0 else f"{100 * value:.0f} % of clips"
 
 
-__all__ = ["Fragment", "curve_of", "drift"]
+__all__ = ["chart", "curve_of", "drift"]

@@ -1,7 +1,5 @@
 """The view of the domain `clip`: clips side by side, moving; as PNG a strip of frames for every clip."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +9,9 @@ import numpy
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from limbeck.files import write_whole
 from limbeck.interfaces import Picture
+from limbeck.pictures.encoding import animation, captions_of, data_uri, has_webp, png
 from limbeck.pictures.views import grid_columns
 from limbeck_video.encoding import video
 
@@ -84,13 +84,11 @@ class ClipGrid(Picture):
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix in video.WRITERS:
-            video.write(path, video.WRITERS[suffix](self._opaque()))
+            write_whole(path, video.WRITERS[suffix](self._opaque()))
         elif suffix == ".webp":
-            video.write(path, video.webp(self.frames()))
+            write_whole(path, animation(self.frames(), "webp"))
         elif suffix == ".png":
-            buffer = io.BytesIO()
-            self.strip().save(buffer, format="PNG", optimize=True)
-            video.write(path, buffer.getvalue())
+            write_whole(path, png(self.strip()))
         else:
             raise ValueError(f"cannot save clips as '{suffix}'. Use .png (a strip of frames), .gif, .webp or .mp4")
 
@@ -100,14 +98,13 @@ class ClipGrid(Picture):
 
     def html(self) -> str:
         """An endless animation, as an image of the page."""
-        if video.has_webp():
-            kind, data = "webp", video.webp(self.frames())
+        if has_webp():
+            shown = data_uri("image/webp", animation(self.frames(), "webp"))
         else:
-            kind, data = "gif", video.gif(self._opaque())
-        encoded = base64.b64encode(data).decode()
+            shown = data_uri("image/gif", video.gif(self._opaque()))
         count, length = self.clips.shape[:2]
         return (
-            f'<img class="grid" src="data:image/{kind};base64,{encoded}" alt="{count} clips of {length} frames" '
+            f'<img class="grid" src="{shown}" alt="{count} clips of {length} frames" '
             'style="max-width:100%;height:auto">'
         )
 
@@ -122,9 +119,7 @@ def _on_grey(picture: Image.Image) -> Image.Image:
 
 def clip(samples: Tensor, cond: Any = None, *, captions: Sequence[str] | None = None) -> ClipGrid:
     """Clips (N, F, C, H, W) in [-1, 1]. Labels of one or several things per clip, (N, M) integers, become captions."""
-    if captions is None and isinstance(cond, Tensor) and cond.ndim == 2 and not cond.is_floating_point():
-        captions = [" ".join(map(str, row)) for row in cond.tolist()] if len(cond) == len(samples) else None
-    return ClipGrid(samples, cond, captions)
+    return ClipGrid(samples, cond, captions_of(cond, len(samples)) if captions is None else captions)
 
 
 __all__ = ["ClipGrid", "clip"]
