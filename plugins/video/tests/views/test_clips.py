@@ -54,6 +54,12 @@ def test_saved_by_suffix(six, tmp_path):
         clip(six.x0).save(tmp_path / "grid.jpg")
 
 
+def test_labels_become_captions_one_or_several_for_each_clip(six):
+    assert clip(six.x0, six.cond).captions == [f"{one} {two}" for one, two in six.cond.tolist()]
+    assert clip(six.x0, six.cond[:, 0]).captions == [str(one) for one in six.cond[:, 0].tolist()]
+    assert clip(six.x0, six.cond[:2]).captions is None and clip(six.x0, six.cond.float()).captions is None
+
+
 def test_what_is_no_clip_is_refused(six):
     with pytest.raises(ValueError, match=r"clips \(N, F, C, H, W\) with C 1 or 3; got shape \(6, 1, 20, 20\)"):
         clip(six.x0[:, 0])
