@@ -10,6 +10,7 @@ from limbeck import Options
 from limbeck.errors import OptionError
 from limbeck.recipe.option_errors import explain
 from limbeck.recipe.text import Origin
+from limbeck.scheduled import Scheduled
 
 
 class Part(BaseModel):
@@ -51,6 +52,7 @@ class Nested(Options):
     terms: tuple[Term, ...] = ()
     by_role: Mapping[str, Critic] = {}
     rate: float = 0.1
+    ramp: Scheduled = 0.1
 
     @model_validator(mode="after")
     def _together(self):
@@ -82,15 +84,32 @@ def refused(**options):
         ({"times": {"kind": "log_normal"}}, "objective.times.std", "is required"),
         ({"times": {"kind": "log_normal", "std": -1}}, "objective.times.std", "std is positive (got -1)"),
         ({"times": {"kind": "log_normal", "std": 1, "low": 0}}, "objective.times.low", "Allowed: kind, mean, std"),
+        ({"times": {"kind": "log_norml"}}, "objective.times.kind",
+         "got 'log_norml'. Did you mean 'log_normal'? Allowed: uniform, log_normal"),
         ({"start": {"kind": "uniform", "lo": 1}}, "objective.start.lo", "Did you mean 'low'? Allowed: kind, low"),
         ({"rat": 1}, "objective.rat", "objective 'nested' has no option 'rat'. Did you mean 'rate'?"),
         ({"rate": 2, "terms": [{}]}, "objective", "terms want a rate of at most 1"),
     ],
-)
+)  # fmt: skip
 def test_a_nested_option_is_named_by_its_full_path(options, path, said):
     error = refused(**options)
     paths = {error.path, *(line.split("  ")[1].partition(": ")[0] for line in str(error).splitlines()[1:])}
     assert path in paths and said in str(error)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("critic_updates", "Options stand in blocks: did you mean 'critic.updates'? Allowed: critic, times"),
+        ("mean", "Options stand in blocks: did you mean 'times.mean'?"),
+        ("low", "Options stand in blocks: did you mean 'times.low' or 'start.low'?"),
+        ("weight", "has no option 'weight'. Allowed:"),  # of an item of a list: there is no one place for it
+        ("end", "has no option 'end'. Allowed:"),  # of a ramp, which stands in a number's place
+    ],
+)
+def test_an_option_without_its_block_gets_the_name_of_its_block(given, hint):
+    error = refused(**{given: 1})
+    assert error.path == f"objective.{given}" and hint in str(error)
 
 
 def test_every_wrong_option_is_listed_with_its_path():

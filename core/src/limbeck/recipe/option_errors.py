@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from limbeck.errors import OptionError, did_you_mean
 from limbeck.options import kinds_of
 from limbeck.recipe.text import Origin, YamlPath, dotted
+
+_NO_MEMBER = "union_tag_invalid"  # pydantic's word for a `kind` that no member of a union has
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -72,21 +75,51 @@ def _allowed_at(annotations: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(key for a in annotations for m in _models(a) for key in m.model_fields))
 
 
+def _paths_inside(annotations: Sequence[Any], above: tuple[type[BaseModel], ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of everything inside the blocks of the models that the annotations mention: `("critic", "updates")`."""
+    for model in (m for a in annotations for m in _models(a) if m not in above):
+        for name, field in model.model_fields.items():
+            if _is_block(field.annotation):
+                yield from ((name, key) for key in _allowed_at([field.annotation]))
+                yield from ((name, *path) for path in _paths_inside([field.annotation], (*above, model)))
+
+
+def _is_block(annotation: Any) -> bool:
+    """A model, or one of several, and no number or text that could stand in its place."""
+    if isinstance(annotation, type):
+        return issubclass(annotation, BaseModel | NoneType)
+    members = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return bool(members) and not _is_container(annotation) and all(map(_is_block, members))
+
+
+def _in_blocks(key: str, annotations: Sequence[Any]) -> list[str]:
+    """Where an option stands whose name was given without its block: `critic_updates` or `updates` is
+    `critic.updates`."""
+    paths = dict.fromkeys(_paths_inside(annotations))
+    return [".".join(path) for path in paths if key in (path[-1], "_".join(path))]
+
+
 def brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _message(item: Any, allowed: Sequence[str], owner: str) -> str:
+def _message(item: Any, allowed: Sequence[str], owner: str, in_blocks: Sequence[str] = ()) -> str:
     kind, key = item["type"], str(item["loc"][-1]) if item["loc"] else ""
     if kind == "extra_forbidden":
         whose = f"{owner} has no option {key!r}" if owner else "unknown key"
-        return f"{whose}. {did_you_mean(key, allowed)}Allowed: {', '.join(allowed) or 'none'}"
+        if 0 < len(in_blocks) <= 3:
+            hint = f"Options stand in blocks: did you mean {' or '.join(map(repr, in_blocks))}? "
+        else:
+            hint = did_you_mean(key, allowed)
+        return f"{whose}. {hint}Allowed: {', '.join(allowed) or 'none'}"
     if kind == "missing":
         return "is required"
-    if kind in ("literal_error", "enum"):
-        words = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-        return f"got {brief(item['input'])}. {did_you_mean(item['input'], words)}Allowed: {', '.join(words)}"
+    if kind in ("literal_error", "enum", _NO_MEMBER):
+        given, expected = item["input"], item["ctx"].get("expected_tags") or item["ctx"]["expected"]
+        given = item["ctx"]["tag"] if kind == _NO_MEMBER else given
+        words = re.findall(r"'([^']*)'", expected)
+        return f"got {brief(given)}. {did_you_mean(given, words)}Allowed: {', '.join(words)}"
     text = item["msg"]
     for start in ("Input should be ", "Value error, ", "Assertion failed, "):
         text = text.removeprefix(start)
@@ -124,7 +157,11 @@ def explain(
         if item["type"] == "extra_forbidden":
             _, inside = _follow(item["loc"][:-1], model, data, absent)
         top = len(path) <= 1
-        message = _message(item, [*_allowed_at(inside), *(also if top else ())], owner if top else "")
+        allowed = [*_allowed_at(inside), *(also if top else ())]
+        in_blocks = _in_blocks(str(path[-1]), inside) if item["type"] == "extra_forbidden" else []
+        message = _message(item, allowed, owner if top else "", in_blocks)
+        if item["type"] == _NO_MEMBER:
+            path = (*path, item["ctx"]["discriminator"].strip("'"))
         found = problems.setdefault(path, [])
         if message not in found:
             found.append(message)
