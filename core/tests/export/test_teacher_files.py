@@ -134,4 +134,5 @@ def test_a_package_path_is_a_file_inside_it_and_anything_else_a_path(tmp_path, m
     assert teacher_files.located("limbeck:py.typed").is_file()
     monkeypatch.setenv("HOME", str(tmp_path))
     assert teacher_files.located("~/x.safetensors") == tmp_path / "x.safetensors"
-    assert str(teacher_files.located("no_such_package:x")) == "no_such_package:x"
+    for path in ("no_such_package:x", "no_such.package:x", "limbeck.errors:x"):
+        assert str(teacher_files.located(path)) == path

@@ -111,9 +111,17 @@ def teacher(weights: str, generator: str | None = None, process: ProcessName | N
 def located(weights: str) -> Path:
     """The path of a teacher file, given as a path or as PACKAGE:PATH."""
     package, colon, inside = weights.partition(":")
-    if colon and package.replace(".", "_").isidentifier() and find_spec(package) is not None:
+    if colon and _installed(package):
         return Path(str(resources.files(package).joinpath(inside)))
     return Path(weights).expanduser()
+
+
+def _installed(package: str) -> bool:
+    try:
+        spec = find_spec(package) if package.replace(".", "_").isidentifier() else None
+    except (ImportError, ValueError):  # `a.b` without `a`; a module without a spec
+        return False
+    return spec is not None and spec.submodule_search_locations is not None
 
 
 def load(path: str | Path, generator: str | Callable[..., Any] | None = None, **changed: Any) -> Any:
