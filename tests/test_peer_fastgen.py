@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.xdist_group("fastgen")  # what is made for the module is made once
+
 spec = importlib.util.spec_from_file_location("parity", Path(__file__).parent.parent / "benchmarks/fastgen_parity.py")
 parity = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(parity)

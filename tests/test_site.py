@@ -10,6 +10,8 @@ import pytest
 
 import limbeck
 
+pytestmark = pytest.mark.xdist_group("site")  # what is made for the module is made once
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.xdist_group("two processes of recipes")  # what is made for the module is made once
+
 ROOT = Path(__file__).parent.parent
 PARTS = ROOT / "tests/two_process_parts.py"
 

@@ -13,6 +13,8 @@ import torch
 
 from limbeck.engine import checkpoint as checkpoints, tensor_file
 
+pytestmark = pytest.mark.xdist_group("two processes")  # what is made for the module is made once
+
 # dropout draws by part, so without it; nothing else depends on how a batch is divided
 SHORT = {"steps": 6, "warmup": 2, "ema": [0.9], "checkpoint": {"every": 2, "keep": 2}}
 DUEL = {

@@ -15,6 +15,8 @@ from limbeck_diffusion.pipelines.exporters import export_diffusers, export_lora
 from limbeck_diffusion.pipelines.loading import diffusers_teacher
 from limbeck_diffusion.samplers.gaussian import Heun, Multistep
 
+pytestmark = pytest.mark.xdist_group("pipeline exports")  # what is made for the module is made once
+
 TOLERANCE = 1e-4
 STEPS = {"stable_audio": 1}  # its scheduler draws the noise between calls by a Brownian tree
 SHORT = {"prompt_length": 8}  # not hundreds of tokens of padding

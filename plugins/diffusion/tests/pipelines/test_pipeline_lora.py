@@ -16,6 +16,8 @@ from limbeck_diffusion.objectives.trajectory.consistency import Consistency
 from limbeck_diffusion.pipelines import lora
 from limbeck_diffusion.pipelines.loading import diffusers_teacher
 
+pytestmark = pytest.mark.xdist_group("pipeline adapters")  # what is made for the module is made once
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
