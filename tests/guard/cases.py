@@ -285,12 +285,12 @@ VARIANTS: list[tuple[Any, ...]] = [
     ("mel", "consistency", {"solver": "ddim"}, "sound-mel"),
     ("shifted", "consistency", {}, "image-shifted"),
     # consistency: tokens
-    ("kl_forward", "consistency", {"metric.divergence": "kl_forward"}, "tokens"),
+    ("kl_forward", "consistency", {"metric.divergence": "forward_kl"}, "tokens"),
     ("training", "consistency", {"mode": "training", "times.nodes": 4}, "tokens"),
     (
         "training",
         "consistency",
-        {"mode": "training", "metric.divergence": "kl_forward", "times.nodes": 4},
+        {"mode": "training", "metric.divergence": "forward_kl", "times.nodes": 4},
         "tokens-uniform",
     ),
     ("inverse_step target", "consistency", {"weight": "inverse_step", "target.decay": 0.9}, "tokens", {"steps": 3}),
@@ -340,8 +340,8 @@ VARIANTS: list[tuple[Any, ...]] = [
     ("masked", "mdlm", {}, "tokens", {"batch": "x0 cond loss_mask attention_mask"}),
     ("weighted", "mdlm", {}, "tokens", {"batch": "x0 cond weight"}),
     *(
-        (name, "sdtt", {"rounds.teacher_steps": 8, "rounds.student_steps": 4, "metric.divergence": name}, "tokens")
-        for name in ("kl_forward", "tvd", "mse")
+        (name, "sdtt", {"rounds.teacher_steps": 8, "rounds.student_steps": 4, "metric.divergence": kind}, "tokens")
+        for name, kind in (("kl_forward", "forward_kl"), ("tvd", "tvd"), ("mse", "mse"))
     ),
     (
         "rounds",

@@ -77,7 +77,7 @@ def token_distances(
     shown = torch.where(known, xs, 0)
     surprise = -student.gather(-1, shown.unsqueeze(-1)).squeeze(-1)
     open_ = ~known
-    residual = torch.zeros_like(surprise).masked_scatter(open_, divergence(student[open_], target[open_]))
+    residual = torch.zeros_like(surprise).masked_scatter(open_, divergence(target[open_], student[open_]))
     return torch.where(known, surprise, residual), residual
 
 

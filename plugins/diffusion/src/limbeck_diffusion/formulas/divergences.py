@@ -1,4 +1,4 @@
-r"""Divergences of two distributions of a token, in nats: log-probabilities (..., V) of student and target -> (...).
+r"""Divergences of two distributions of a token, in nats: log-probabilities (..., V) of target and student -> (...).
 
 Logarithms are finite: a token that cannot occur has a very negative one (`limbeck.testing.chain.IMPOSSIBLE`), so that
 0 * log 0 is 0. Gradient flows through both arguments; whoever wants a fixed target detaches it.
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck.interfaces import Loss
 
-Divergence = Callable[[Tensor, Tensor], Tensor]
+Divergence = Callable[[Tensor, Tensor], Tensor]  # (target, student) -> one value per token
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
@@ -19,28 +19,28 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 
-def kl_backward(student: Tensor, target: Tensor) -> Tensor:
-    """KL(student || target) = sum_v q (log q - log p). Minimised over an average of targets by their normalised
-    geometric mean."""
-    return (student.exp() * (student - target)).sum(-1)
-
-
-def kl_forward(student: Tensor, target: Tensor) -> Tensor:
+def forward_kl(target: Tensor, student: Tensor) -> Tensor:
     """KL(target || student) = sum_v p (log p - log q). Minimised over an average of targets by their mean."""
     return (target.exp() * (target - student)).sum(-1)
 
 
-def tvd(student: Tensor, target: Tensor) -> Tensor:
+def reverse_kl(target: Tensor, student: Tensor) -> Tensor:
+    """KL(student || target) = sum_v q (log q - log p). Minimised over an average of targets by their normalised
+    geometric mean."""
+    return forward_kl(student, target)
+
+
+def tvd(target: Tensor, student: Tensor) -> Tensor:
     """Total variation distance, sum_v |q - p| / 2, in [0, 1]."""
     return 0.5 * (student.exp() - target.exp()).abs().sum(-1)
 
 
-def mse(student: Tensor, target: Tensor) -> Tensor:
+def mse(target: Tensor, student: Tensor) -> Tensor:
     """Mean over the vocabulary of (log q - log p)^2."""
     return (student - target).square().mean(-1)
 
 
-DIVERGENCES: dict[str, Divergence] = {"kl_backward": kl_backward, "kl_forward": kl_forward, "tvd": tvd, "mse": mse}
+DIVERGENCES: dict[str, Divergence] = {"reverse_kl": reverse_kl, "forward_kl": forward_kl, "tvd": tvd, "mse": mse}
 
 
 def token_loss(total: Tensor, items: Tensor, weight: Tensor | None = None, **terms: Tensor) -> Loss:

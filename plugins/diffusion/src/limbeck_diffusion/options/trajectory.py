@@ -64,8 +64,8 @@ class End(Options):
 class ConsistencyMetric(Metric):
     """How far the student's prediction is from the target's."""
 
-    divergence: Annotated[Literal["kl_backward", "kl_forward"], CATEGORICAL] = Field(
-        "kl_backward",
+    divergence: Annotated[Literal["reverse_kl", "forward_kl"], CATEGORICAL] = Field(
+        "reverse_kl",
         description="tokens: KL(student || target) or KL(target || student) at positions that stay masked; revealed "
         "ones have their cross entropy",
     )
@@ -177,8 +177,8 @@ class SDTTTimes(Options):
 class SDTTMetric(Options):
     """How far the student's prediction is from the teacher's."""
 
-    divergence: Literal["kl_backward", "kl_forward", "tvd", "mse"] = Field(
-        "kl_backward", description="KL(student || target), KL(target || student), total variation, or log-probabilities"
+    divergence: Literal["reverse_kl", "forward_kl", "tvd", "mse"] = Field(
+        "reverse_kl", description="KL(student || target), KL(target || student), total variation, or log-probabilities"
     )
 
 

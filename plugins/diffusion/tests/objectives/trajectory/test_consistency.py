@@ -251,7 +251,7 @@ def test_the_ratio_schedule_advances_by_steps():
     for step in (0, 10, 20, 500):
         _, t, _, s = objective.neighbours.states(batch, Rng(0, step))
         gaps.append(float((1 - s / t).mean()))
-    # the same law of t at other draws: the mean gap falls from stage to stage, then stays
+    # the same distribution of t at other draws: the mean gap falls from stage to stage, then stays
     assert gaps[0] > gaps[1] > gaps[2] and gaps[3] == pytest.approx(gaps[2], abs=0.1)
 
 

@@ -14,7 +14,7 @@ from limbeck.interfaces import Batch, Phase
 from limbeck.process.categorical import MaskedProcess, UniformProcess
 from limbeck.testing import FixedDraws
 from limbeck.testing.conformance import ObjectiveConformance
-from limbeck_diffusion.formulas.divergences import DIVERGENCES, kl_backward, kl_forward, mse, tvd
+from limbeck_diffusion.formulas.divergences import DIVERGENCES, forward_kl, mse, reverse_kl, tvd
 from limbeck_diffusion.formulas.masked import sub_times, targets
 from limbeck_diffusion.objectives.trajectory.sdtt import SDTT
 from limbeck_diffusion.options.trajectory import SDTTOptions
@@ -91,10 +91,10 @@ def test_sub_steps_lie_on_the_grid_of_the_teacher_and_end_at_zero():
 
 def test_divergences_have_their_values_on_paper():
     q, p = (torch.tensor(x, dtype=torch.float64).log() for x in ([0.5, 0.5], [0.8, 0.2]))
-    assert float(kl_backward(q, p)) == pytest.approx(0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(0.5 / 0.2))
-    assert float(kl_forward(q, p)) == pytest.approx(0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5))
-    assert float(tvd(q, p)) == pytest.approx(0.3)
-    assert float(mse(q, p)) == pytest.approx((math.log(1.6) ** 2 + math.log(0.4) ** 2) / 2)
+    assert float(reverse_kl(p, q)) == pytest.approx(0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(0.5 / 0.2))
+    assert float(forward_kl(p, q)) == pytest.approx(0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5))
+    assert float(tvd(p, q)) == pytest.approx(0.3)
+    assert float(mse(p, q)) == pytest.approx((math.log(1.6) ** 2 + math.log(0.4) ** 2) / 2)
 
 
 # --- the objective ---------------------------------------------------------------------------------------------------
@@ -108,12 +108,12 @@ def at_one(objective, student, u, weight):
     return objective.loss(PHASE, Batch(x0=torch.zeros(rows, 2, dtype=torch.int64), weight=weight), FixedDraws(draws))
 
 
-def gradient_at(law, divergence):
-    """The gradient for the logits of token 1 at two masks when the student says `law` there."""
+def gradient_at(distribution, divergence):
+    """The gradient for the logits of token 1 at two masks when the student predicts `distribution` there."""
     teacher = models.two_tokens()
     student = models.Table.of(teacher)
     with torch.no_grad():
-        student.logits[8, 0] = law.log()
+        student.logits[8, 0] = distribution.log()
     objective = SDTT(rounds={"teacher_steps": 4, "student_steps": 2}, metric={"divergence": divergence})
     objective.setup(student, teacher)
     loss = at_one(objective, student, *one_step_draws(teacher, 0.25))
@@ -122,7 +122,7 @@ def gradient_at(law, divergence):
 
 
 @pytest.mark.parametrize(
-    "divergence, optimum, other", [("kl_forward", ARITHMETIC, GEOMETRIC), ("kl_backward", GEOMETRIC, ARITHMETIC)]
+    "divergence, optimum, other", [("forward_kl", ARITHMETIC, GEOMETRIC), ("reverse_kl", GEOMETRIC, ARITHMETIC)]
 )
 def test_the_optimum_is_the_arithmetic_or_the_geometric_mean(divergence, optimum, other):
     assert float(gradient_at(optimum, divergence).abs().max()) < 1e-6
@@ -130,7 +130,7 @@ def test_the_optimum_is_the_arithmetic_or_the_geometric_mean(divergence, optimum
 
 
 @every_divergence
-def test_independent_tokens_leave_nothing_to_learn_and_another_law_does(divergence):
+def test_independent_tokens_leave_nothing_to_learn_and_another_distribution_does(divergence):
     teacher = models.independent([0.5, 0.3, 0.2], 4)
     x0 = teacher.sample(64, limbeck.rng(1))
     objective = SDTT(rounds={"teacher_steps": 4, "student_steps": 2}, metric={"divergence": divergence})
@@ -141,7 +141,7 @@ def test_independent_tokens_leave_nothing_to_learn_and_another_law_does(divergen
     objective.setup(student, teacher)
     p, q = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log(), torch.full((3,), -math.log(3), dtype=torch.float64)
     loss = objective.loss(PHASE, Batch(x0=x0), limbeck.rng(2))
-    assert float(loss.value.detach()) == pytest.approx(float(DIVERGENCES[divergence](q, p)))
+    assert float(loss.value.detach()) == pytest.approx(float(DIVERGENCES[divergence](p, q)))
     loss.backward()
     assert float(student.logits.grad.abs().sum()) > 0
 
@@ -149,7 +149,7 @@ def test_independent_tokens_leave_nothing_to_learn_and_another_law_does(divergen
 @every_divergence
 def test_a_colder_teacher_is_what_the_student_learns_in_the_first_round_only(divergence):
     p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
-    teacher, colder = (models.independent(law.tolist(), 3) for law in (p, p.square() / p.square().sum()))
+    teacher, colder = (models.independent(q.tolist(), 3) for q in (p, p.square() / p.square().sum()))
     rounds = {"teacher_steps": 8, "student_steps": 2, "steps": 1}
     options = {"rounds": rounds, "metric": {"divergence": divergence}, "target": {"temperature": 0.5}}
     objective = SDTT(**options)
@@ -159,7 +159,7 @@ def test_a_colder_teacher_is_what_the_student_learns_in_the_first_round_only(div
     assert abs(float(objective.loss(PHASE, Batch(x0=x0), limbeck.rng(2, 1)).value.detach())) < 1e-12  # its own copy
     objective = SDTT(**options)
     objective.setup(models.Table.of(teacher), teacher)
-    expected = DIVERGENCES[divergence](p.log(), 2 * p.log() - p.square().sum().log())
+    expected = DIVERGENCES[divergence](2 * p.log() - p.square().sum().log(), p.log())
     loss = objective.loss(PHASE, Batch(x0=x0), limbeck.rng(2, 0)).value.detach()
     assert float(loss) == pytest.approx(float(expected)) and float(loss) > 0.01
 
@@ -248,7 +248,7 @@ def test_what_it_cannot_work_with_is_refused():
         SDTT().setup(models.Table(UniformProcess(2), 2), teacher)
     with pytest.raises(ValueError, match="Give the generator the teacher's process"):
         SDTT().setup(models.Table(MaskedProcess(2, "cosine"), 2), teacher)
-    with pytest.raises(OptionError, match="kl_backward"):
+    with pytest.raises(OptionError, match="reverse_kl"):
         limbeck.create("objective", "sdtt", metric={"divergence": "kl"})
 
 

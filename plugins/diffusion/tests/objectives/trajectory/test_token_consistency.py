@@ -14,13 +14,13 @@ from limbeck.process.gaussian import RectifiedFlow
 from limbeck.testing import FixedDraws, GaussianTeacher
 from limbeck.testing.conformance import ObjectiveConformance
 from limbeck_diffusion.formulas.consistency import token_distances
-from limbeck_diffusion.formulas.divergences import kl_backward, kl_forward
+from limbeck_diffusion.formulas.divergences import forward_kl, reverse_kl
 from limbeck_diffusion.objectives.trajectory.consistency import Consistency
 from limbeck_diffusion.objectives.trajectory.neighbours import TokenNeighbours
 
 PHASE = Phase("generator", ("generator",))
 ENTROPY = -sum(p * math.log(p) for p in (0.5, 0.3, 0.2))
-each_divergence = pytest.mark.parametrize("divergence", ["kl_backward", "kl_forward"])
+each_divergence = pytest.mark.parametrize("divergence", ["reverse_kl", "forward_kl"])
 
 
 def setup(teacher, student=None, **options):
@@ -85,7 +85,7 @@ def test_an_exact_model_of_independent_tokens_has_no_residual_and_pays_the_entro
 
 
 @each_divergence
-def test_the_loss_on_the_chain_of_two_tokens_is_what_brute_force_says(divergence):
+def test_the_loss_on_the_chain_of_two_tokens_is_what_brute_force_gives(divergence):
     # t = 3/4, s = 1/2: by hand over x0, and over each token being visible at t, revealed by s, or masked at s
     teacher, p = models.two_tokens(), models.JOINT
     guess = torch.tensor([[0.6, 0.4], [0.2, 0.8]], dtype=torch.float64)  # the student at two masks, both tokens
@@ -93,7 +93,7 @@ def test_the_loss_on_the_chain_of_two_tokens_is_what_brute_force_says(divergence
     with torch.no_grad():
         student.logits[8] = guess.log()
 
-    def model(axis, other):  # law of one token given the other (None: masked)
+    def model(axis, other):  # distribution of one token given the other (None: masked)
         if other is None:
             return guess[axis]
         row = p[:, other] if axis == 0 else p[other]
@@ -113,7 +113,7 @@ def test_the_loss_on_the_chain_of_two_tokens_is_what_brute_force_says(divergence
                     total -= chance * float(q[x[axis]].log())
                 else:
                     target = model(axis, None if fate[1 - axis] == "masked" else x[1 - axis])
-                    a, b = (q, target) if divergence == "kl_backward" else (target, q)
+                    a, b = (q, target) if divergence == "reverse_kl" else (target, q)
                     total += chance * float((a * (a / b).log()).sum())
                     residual += chance * float((a * (a / b).log()).sum())
     assert masked == pytest.approx(1.5) and residual > 0.01
@@ -130,11 +130,11 @@ def test_the_loss_on_the_chain_of_two_tokens_is_what_brute_force_says(divergence
 
 def test_distances_are_cross_entropy_where_the_token_is_known():
     q, p = (torch.tensor([x, x], dtype=torch.float64).log() for x in ([0.5, 0.5], [0.8, 0.2]))
-    found, residual = token_distances(q, p, torch.tensor([1, 2]), torch.tensor([True, False]), kl_forward)
-    expected = float(kl_forward(q[0], p[0]))
+    found, residual = token_distances(q, p, torch.tensor([1, 2]), torch.tensor([True, False]), forward_kl)
+    expected = float(forward_kl(p[0], q[0]))
     torch.testing.assert_close(found, torch.tensor([math.log(2), expected], dtype=torch.float64))
     assert residual.tolist() == [0.0, pytest.approx(expected)]
-    other, _ = token_distances(q, p, torch.tensor([1, 2]), torch.tensor([True, False]), kl_backward)
+    other, _ = token_distances(q, p, torch.tensor([1, 2]), torch.tensor([True, False]), reverse_kl)
     assert float(other[1]) != pytest.approx(expected)
 
 
@@ -154,8 +154,8 @@ def test_uniform_corruption_compares_every_token_and_knows_it_at_zero_only(diver
     teacher = models.independent([0.5, 0.3, 0.2], 2, UniformProcess(3))
     x0 = teacher.sample(500, limbeck.rng(0))
 
-    law = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()  # the same at every position, whatever is seen
-    student = models.Table(teacher.process, 2, law.expand(9, 2, 3).clone())
+    log_p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()  # the same at every position, whatever is seen
+    student = models.Table(teacher.process, 2, log_p.expand(9, 2, 3).clone())
     objective = setup(teacher, student, times={"nodes": 2}, metric={"divergence": divergence})
     loss = objective.loss(PHASE, Batch(x0=x0), limbeck.rng(1))
     _, _, _, s = objective.neighbours.states(Batch(x0=x0), limbeck.rng(1))
@@ -200,7 +200,7 @@ def test_gradients_reach_the_students_call_at_t_only_and_the_target_is_the_avera
 def test_training_on_tokens_finds_the_conditionals():
     teacher = models.two_tokens()
     student = models.Table(teacher.process, 2)
-    objective = setup(teacher, student, times={"nodes": 4}, metric={"divergence": "kl_forward"})
+    objective = setup(teacher, student, times={"nodes": 4}, metric={"divergence": "forward_kl"})
     optimizer = torch.optim.Adam(student.parameters(), lr=0.05)
     for step in range(200):
         rng = limbeck.rng(0, step)
@@ -231,8 +231,8 @@ def test_options_of_continuous_noise_are_refused_on_tokens():
 
 def test_an_option_of_tokens_is_refused_on_continuous_noise():
     flow = GaussianTeacher(RectifiedFlow(), mean=0.0, std=1.0)
-    with pytest.raises(ValueError, match=r"metric.divergence=kl_forward \(tokens\) has no meaning on .*continuous"):
-        Consistency(metric={"divergence": "kl_forward"}).setup(flow.trainable_copy(predicts="flow_map"), flow)
+    with pytest.raises(ValueError, match=r"metric.divergence=forward_kl \(tokens\) has no meaning on .*continuous"):
+        Consistency(metric={"divergence": "forward_kl"}).setup(flow.trainable_copy(predicts="flow_map"), flow)
 
 
 def test_tokens_choose_their_sampler_and_need_data():

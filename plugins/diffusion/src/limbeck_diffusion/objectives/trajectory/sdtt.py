@@ -82,7 +82,7 @@ class SDTT(StudentObjective):
                 lambda k: rng.uniform(f"sub_step/{k}", shape, torch.float64).to(x0.device),
             )  # (N, V)
         logits = self.network("generator", phase)(xt, t, batch.cond).logits
-        distances = self.divergence(log_probabilities(logits[hidden]), target)  # (N,)
+        distances = self.divergence(target, log_probabilities(logits[hidden]))  # (N,)
         total = distances.new_zeros(shape).masked_scatter(hidden, distances).sum(1)  # (B,)
         return token_loss(total, hidden.sum(1), batch.weight)
 
