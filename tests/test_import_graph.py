@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 # or a module that lies in none.
 ROOMS = {
     "limbeck": (
-        "limbeck errors manifest scheduled phases conditions disk_cache files",  # limbeck/__init__: names, loaded late
+        # limbeck/__init__: names, loaded late
+        "limbeck errors manifest scheduled phases conditions disk_cache files progress",
         "options randomness _plugin",
         "interfaces process",
         "networks data",

@@ -26,7 +26,7 @@ from limbeck import disk_cache
 from limbeck.errors import LimbeckError
 from limbeck.export import teacher_files
 from limbeck.files import write_whole
-from limbeck_diffusion.sources.pairs import progress_bar
+from limbeck.progress import progress_bar
 
 Entry = dict[str, Tensor]
 IN_MEMORY = 512 * 2**20  # bytes of entries kept beside the files

@@ -1,16 +1,11 @@
 """Pairs of noise and teacher sample: how they are made."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import torch
 
 from limbeck import conditions
 from limbeck.interfaces import Batch, Data, Sampler, Teacher
+from limbeck.progress import Progress
 from limbeck.randomness import Rng
-
-Progress = Callable[[int, int], None]
 
 
 @torch.no_grad()
@@ -47,18 +42,4 @@ def make_pairs(
     )
 
 
-@contextmanager
-def progress_bar(title: str) -> Iterator[Progress | None]:
-    """A bar on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-__all__ = ["Progress", "make_pairs", "progress_bar"]
+__all__ = ["make_pairs"]

@@ -14,6 +14,7 @@ from limbeck import conditions
 from limbeck.interfaces import Batch, Data, Generator, Objective, Predictor, Source, Teacher, unwrap
 from limbeck.options import Options
 from limbeck.process.gaussian import GaussianProcess
+from limbeck.progress import progress_bar
 from limbeck.randomness import Rng, derive_seed
 from limbeck.sampling.rollouts import Plan, rollout
 from limbeck_diffusion.options.sources import (
@@ -23,7 +24,7 @@ from limbeck_diffusion.options.sources import (
     StudentSourceOptions,
     TrajectorySourceOptions,
 )
-from limbeck_diffusion.sources.pairs import make_pairs, progress_bar
+from limbeck_diffusion.sources.pairs import make_pairs
 
 
 @lru_cache(maxsize=16)

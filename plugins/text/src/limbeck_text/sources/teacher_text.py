@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.interfaces import Batch, unwrap
+from limbeck.progress import progress_bar
 from limbeck.randomness import Rng
-from limbeck_diffusion.sources.pairs import progress_bar
 from limbeck_diffusion.sources.sources import rows_of
 from limbeck_text.options.sources import TeacherTextSourceOptions
 from limbeck_text.sources.base import CompletionSource
