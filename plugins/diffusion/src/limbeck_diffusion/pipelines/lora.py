@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.errors import first_line
+
 ADAPTER = "default"
 # what is adapted where no option names it: projections of attention, by their names in diffusers
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
@@ -60,7 +62,9 @@ def adapted(
     try:
         inject_adapter_in_model(config, tree, adapter_name=ADAPTER)
     except ValueError as error:
-        raise TypeError(f"lora.targets {', '.join(wanted)}: {_said(error)}. {_layers(base)}") from error
+        raise TypeError(
+            f"lora.targets {', '.join(wanted)}: {first_line(error).rstrip('.')}. {_layers(base)}"
+        ) from error
     for name, parameter in tree.named_parameters():
         if is_adapter(name):  # in half precision small updates would be lost
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
@@ -74,10 +78,6 @@ def is_adapter(name: str) -> bool:
 
 def is_adapted(network: nn.Module) -> bool:
     return any(is_adapter(name) for name, _ in network.named_parameters())
-
-
-def _said(error: Exception) -> str:
-    return str(error).split("\n")[0].rstrip(".")
 
 
 def _layers(base: nn.Module) -> str:

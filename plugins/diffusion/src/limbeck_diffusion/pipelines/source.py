@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import LimbeckError, PluginLoadError
+from limbeck.errors import LimbeckError, PluginLoadError, first_line
 from limbeck_diffusion.pipelines.families import Family, check_scheduler, family_of
 
 INDEX = "model_index.json"
@@ -43,8 +43,8 @@ class PipelineSource:
                 )
         except Exception as error:
             raise LimbeckError(
-                f"the pipeline {self.model!r} ({self.family.title}) could not be loaded: {_first_line(error)}. "
-                f"{_hint(error, self)}"
+                f"the pipeline {self.model!r} ({self.family.title}) could not be loaded: "
+                f"{first_line(error).rstrip('.')}. {_hint(error, self)}"
             ) from error
 
 
@@ -112,7 +112,7 @@ def _read_index(path: Path, model: str) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError(f"it holds a {type(found).__name__}, not an object")
     except (ValueError, OSError) as error:
-        raise LimbeckError(f"{model!r}: {INDEX} is broken ({_first_line(error)}). {_SAVE_AGAIN}") from error
+        raise LimbeckError(f"{model!r}: {INDEX} is broken ({first_line(error)}). {_SAVE_AGAIN}") from error
     return found
 
 
@@ -128,8 +128,8 @@ def _from_hub(model: str, revision: str | None, variant: str | None) -> tuple[Pa
         path = hf_hub_download(model, INDEX, revision=revision, etag_timeout=5)
     except Exception as error:
         raise LimbeckError(
-            f"the pipeline {model!r} is not on this machine and could not be had from the hub: {_first_line(error)}. "
-            f"{_hint(error)}"
+            f"the pipeline {model!r} is not on this machine and could not be had from the hub: "
+            f"{first_line(error).rstrip('.')}. {_hint(error)}"
         ) from error
     return None, _read_index(Path(path), model)
 
@@ -160,12 +160,6 @@ def _hint(error: BaseException, source: PipelineSource | None = None) -> str:
         "Connect to the network once so that it is kept in the cache, or give the folder of a pipeline saved with "
         "save_pretrained"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = lines[0].rstrip(".") if lines else type(error).__name__
-    return message if len(message) < 300 else f"{message[:300]}..."
 
 
 def _require_diffusers() -> None:
