@@ -65,7 +65,7 @@ TEACHERS: Mapping[str, tuple[str, str, dict[str, Any], str]] = {
     "3d/oracle": ("teacher", "3d/oracle", {"size": 16}, "3d/prompt"),
     "text/pydocs_masked": ("teacher", "text/pydocs_masked", {}, "text/pydocs"),
     "text/pydocs_lm": ("teacher", "text/pydocs_lm", {}, "text/pydocs"),
-    "text/pydocs_lm judge": ("teacher", "text/pydocs_lm", {"judge": True}, "text/pydocs"),
+    "text/pydocs_lm judge": ("teacher", "text/pydocs_lm_judge", {}, "text/pydocs"),
 }
 
 FRESH: Mapping[str, tuple[str, str, dict[str, Any], str]] = {

@@ -20,9 +20,9 @@ def test_dropout_acts_while_training_only():
     assert torch.equal(model(tokens), model(tokens))
 
 
-@pytest.mark.parametrize(("judge", "at_most"), [(False, 4.3), (True, 4.8)])
-def test_bundled_models_are_as_good_as_their_provenance_states(judge, at_most):
-    made = limbeck.create("teacher", "text/pydocs_lm", judge=judge)
+@pytest.mark.parametrize(("name", "at_most"), [("pydocs_lm", 4.3), ("pydocs_lm_judge", 4.8)])
+def test_bundled_models_are_as_good_as_their_provenance_states(name, at_most):
+    made = limbeck.create("teacher", f"text/{name}")
     (row,) = [row for row in made.provenance["evaluation"] if row["name"] == "model"]
     assert row["metrics"]["nll"] < at_most
     data = limbeck.create("data", "text/pydocs", length=160)

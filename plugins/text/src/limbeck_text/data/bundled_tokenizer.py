@@ -1,11 +1,12 @@
 """How the bundled tokenizer was made: `python -m limbeck_text.data.bundled_tokenizer DIR`."""
 
 import hashlib
-import json
+import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from limbeck.files import write_json
 from limbeck_text.data import cpython_docs
 from limbeck_text.tokenizers.tokenizer import BUNDLED, PROVENANCE
 from limbeck_text.tokenizers.train import train
@@ -19,12 +20,11 @@ def main(directory: str) -> None:
     provenance = {
         "made_by": "python -m limbeck_text.data.bundled_tokenizer DIR",
         "data": f"training split of text/pydocs: {len(texts)} documents, {sum(map(len, texts))} characters",
-        "python": sys.version.split()[0],
         "licence": f"Apache-2.0; trained on {cpython_docs.LICENCE}",
-        "versions": {"tokenizers": version("tokenizers")},
+        "versions": {"python": platform.python_version(), "tokenizers": version("tokenizers")},
         "sha256": hashlib.sha256((folder / BUNDLED).read_bytes()).hexdigest(),
     }
-    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / PROVENANCE, provenance)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from limbeck.errors import LimbeckError
 from limbeck.export.card import about
 from limbeck.export.folder import prepare
+from limbeck.files import write_whole
 from limbeck.interfaces import unwrap
 from limbeck_text.models.language_model import LanguageModel
 
@@ -37,7 +38,7 @@ def export_transformers(
         "",
         'model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")',
     ]
-    (directory / CARD).write_text(_card(run, model, loading), encoding="utf-8")
+    write_whole(directory / CARD, _card(run, model, loading))
     return sorted(path for path in directory.iterdir() if path.is_file())
 
 
@@ -67,7 +68,7 @@ def export_peft(run: Any, directory: Path | str, *, overwrite: bool = False) -> 
         f'base = AutoModelForCausalLM.from_pretrained("{base}")',
         'model, tokenizer = PeftModel.from_pretrained(base, "."), AutoTokenizer.from_pretrained(".")',
     ]
-    (directory / CARD).write_text(_card(run, model, loading), encoding="utf-8")
+    write_whole(directory / CARD, _card(run, model, loading))
     return sorted(path for path in directory.iterdir() if path.is_file())
 
 

@@ -1,17 +1,26 @@
 """Teachers and generators of text."""
 
-from limbeck.manifest import Component
+from limbeck.manifest import Component, bundled
 
 LANGUAGE_MODEL = {"log_probs", "generates", "trainable_copy"}
 MASKED_DIFFUSION = {"categorical", "denoiser", "features", "trainable_copy", "sampling"}
 
 COMPONENTS = [
-    Component(
-        "teacher",
+    bundled(
         "pydocs_lm",
-        "limbeck_text.models.llama:pydocs_teacher",
+        "limbeck_text",
+        "pydocs_lm_teacher.safetensors",
+        generator="text/pydocs_lm",
         summary="bundled autoregressive teacher of CPython's documents, trained by recipe pydocs_lm_teacher",
-        options="limbeck_text.options.models:PydocsTeacherOptions",
+        modality="text",
+        can=LANGUAGE_MODEL,
+    ),
+    bundled(
+        "pydocs_lm_judge",
+        "limbeck_text",
+        "pydocs_lm_judge.safetensors",
+        generator="text/pydocs_lm",
+        summary="bundled language model that judges samples, trained by recipe pydocs_lm_judge on documents of its own",
         modality="text",
         can=LANGUAGE_MODEL,
     ),
@@ -25,12 +34,12 @@ COMPONENTS = [
         can=LANGUAGE_MODEL,
         example=None,  # a model of somebody's own, or from the hub
     ),
-    Component(
-        "teacher",
+    bundled(
         "pydocs_masked",
-        "limbeck_text.models.masked_transformer:pydocs_masked_teacher",
+        "limbeck_text",
+        "pydocs_masked_teacher.safetensors",
+        generator="text/pydocs_masked",
         summary="bundled masked-diffusion teacher on CPython's documents, trained by recipe pydocs_masked_teacher",
-        options="limbeck_text.options.models:PydocsMaskedTeacherOptions",
         modality="text",
         can=MASKED_DIFFUSION,
     ),

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import LimbeckError
+from limbeck.export import teacher_files
 from limbeck.interfaces import Batch, Data, Metric, ModelMetric, unwrap
 from limbeck_text.losses.divergences import forward_kl, log_probs
 from limbeck_text.losses.next_token import next_token_mask
 from limbeck_text.models.language_model import LanguageModel
-from limbeck_text.models.llama import pydocs_teacher
 from limbeck_text.models.same_tokenizer import check_same_tokenizer
 from limbeck_text.options.measures import GenerativeNLLOptions, NLLOptions
 from limbeck_text.tokenizers.tokenizer import TextTokenizer, bundled
@@ -91,9 +91,9 @@ class KLToTeacher(ModelMetric):
 
 
 @lru_cache(maxsize=2)
-def judge(weights: str = "") -> LanguageModel:
+def judge(weights: str) -> LanguageModel:
     """The independent model: trained on documents that no teacher saw, used nowhere else."""
-    return pydocs_teacher(weights=weights, judge=not weights)
+    return teacher_files.teacher(weights, generator="text/pydocs_lm")
 
 
 class GenerativeNLL(Metric):

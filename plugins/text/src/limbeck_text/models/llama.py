@@ -1,18 +1,14 @@
-"""Language models of the Llama type on the bundled tokenizer: fresh ones, the bundled teacher and the judge."""
+"""Language models of the Llama type on the bundled tokenizer: what the bundled teacher and the judge are built as."""
 
 from functools import partial
-from importlib import resources
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limbeck.export import teacher_files
 from limbeck_text.models.language_model import LanguageModel
-from limbeck_text.options.models import PydocsLMOptions, PydocsTeacherOptions
+from limbeck_text.options.models import PydocsLMOptions
 from limbeck_text.tokenizers.tokenizer import bundled
-
-TEACHER, JUDGE = "pydocs_lm_teacher.safetensors", "pydocs_lm_judge.safetensors"
 
 
 def pydocs_lm(**options: Any) -> LanguageModel:
@@ -45,11 +41,3 @@ def pydocs_lm(**options: Any) -> LanguageModel:
 
 def _dropout(chance: float, module: nn.Module, given: Any, output: Tensor) -> Tensor:
     return F.dropout(output, chance, module.training)
-
-
-def pydocs_teacher(**options: Any) -> LanguageModel:
-    """The bundled autoregressive teacher, frozen; or the judge; or a file that the exporter `teacher` wrote."""
-    chosen = PydocsTeacherOptions(**options)
-    name = JUDGE if chosen.judge else TEACHER
-    path = chosen.weights or str(resources.files("limbeck_text") / "assets" / name)
-    return teacher_files.load(path, pydocs_lm, dropout=0.0)

@@ -6,18 +6,16 @@ The time is no input: with a masked process the optimal prediction depends on t 
 
 import math
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limbeck.export import teacher_files
 from limbeck.interfaces import Prediction, Predictor, Space
 from limbeck.process.categorical import MaskedProcess
 from limbeck_diffusion.networks.attention import attend
-from limbeck_text.options.models import PydocsMaskedOptions, PydocsMaskedTeacherOptions
+from limbeck_text.options.models import PydocsMaskedOptions
 from limbeck_text.tokenizers.codec import text_space
 from limbeck_text.tokenizers.tokenizer import bundled
 
@@ -108,9 +106,7 @@ class MaskedTransformer(Predictor):
         return Prediction(logits=logits, features=tuple(hidden[index] for index in features))
 
 
-# --- the components --------------------------------------------------------------------------------------------------
-
-BUNDLED = "pydocs_masked_teacher.safetensors"
+# --- the component ---------------------------------------------------------------------------------------------------
 
 
 def pydocs_masked(**options: Any) -> MaskedTransformer:
@@ -120,12 +116,3 @@ def pydocs_masked(**options: Any) -> MaskedTransformer:
     process = MaskedProcess(tokenizer.vocab, chosen.schedule)
     space = text_space(chosen.length, tokenizer)
     return MaskedTransformer(process, space, hidden=chosen.hidden, layers=chosen.layers, heads=chosen.heads)
-
-
-def pydocs_masked_teacher(**options: Any) -> MaskedTransformer:
-    """The bundled teacher, frozen; or one of your own, from a file that the exporter `teacher` wrote.
-
-    `teacher.provenance` holds its recipe, data, licence, seed and metrics.
-    """
-    path = PydocsMaskedTeacherOptions(**options).weights
-    return teacher_files.load(path or str(resources.files("limbeck_text") / "assets" / BUNDLED), pydocs_masked)

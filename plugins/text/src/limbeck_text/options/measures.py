@@ -15,7 +15,9 @@ class NLLOptions(Options):
 class GenerativeNLLOptions(Options):
     """Negative log likelihood of samples under an independent model."""
 
-    weights: str = Field("", description="teacher file of the judge; the bundled one when empty")
+    weights: str = Field(
+        "limbeck_text:assets/pydocs_lm_judge.safetensors", min_length=1, description="teacher file of the judge"
+    )
     batch_size: int = Field(32, ge=1, description="samples per call")
 
 

@@ -33,13 +33,6 @@ class PydocsLMOptions(TransformerOptions):
     dropout: float = Field(0.0, ge=0, lt=1, description="on embeddings, attention and feed-forward, while training")
 
 
-class PydocsTeacherOptions(Options):
-    """The bundled autoregressive teacher."""
-
-    weights: str = Field("", description="a teacher file of your own instead of the bundled one")
-    judge: bool = Field(False, description="the independent model that judges samples, in place of the teacher")
-
-
 class CausalLMOptions(Options):
     """Any causal language model of transformers."""
 
@@ -59,9 +52,3 @@ class PydocsMaskedOptions(TransformerOptions):
     heads: int = Field(3, ge=1, description="attention heads")
     length: int = Field(128, ge=2, description="tokens per sample, and the longest context")
     schedule: Literal["linear", "cosine"] = Field("linear", description="alpha_t, the chance that a token is visible")
-
-
-class PydocsMaskedTeacherOptions(Options):
-    """The bundled masked-diffusion teacher."""
-
-    weights: str = Field("", description="a teacher file of your own instead of the bundled one")

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from limbeck.files import write_whole
 from limbeck.interfaces import Picture
 
 
@@ -29,7 +30,7 @@ class Texts(Picture):
             return
         rule = "-" * 8
         body = "\n\n".join(f"{rule} {self._caption(i)} {rule}\n{text}" for i, text in enumerate(self.texts))
-        path.write_text(body + "\n", encoding="utf-8")
+        write_whole(path, body + "\n")
 
     def html(self) -> str:
         items = [
