@@ -1,4 +1,4 @@
-"""Processes: schedules, conversions between predictions, steps; exact laws of categorical ones."""
+"""Processes: schedules, conversions between predictions, steps; exact distributions of categorical ones."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -10,7 +10,7 @@ LimbeckError (ValueError's habits: the message has what was given, what is allow
 │   ├── PluginLoadError    a plugin's object could not be imported        exit 3
 │   └── HookError          a hook of a plugin or callback raised          exit 3
 ├── RunExists              the output folder already holds a run          exit 4
-├── CheckpointError        torn, tampered or foreign checkpoint           exit 5
+├── CheckpointError        torn, altered or foreign checkpoint           exit 5
 ├── NonFinite              a loss or gradient is not finite               exit 6
 └── Interrupted            Ctrl-C: saved, can be resumed                  exit 130
 """

@@ -207,7 +207,7 @@ def test_a_picture_that_is_not_still_is_kept_as_a_fragment_and_shown_in_the_repo
     from limbeck.evaluation import save_grid
     from limbeck.report.pictures import fragment
 
-    class Lines(Picture):
+    class Writing(Picture):
         still = False
 
         def __init__(self, texts):
@@ -219,7 +219,7 @@ def test_a_picture_that_is_not_still_is_kept_as_a_fragment_and_shown_in_the_repo
         def html(self):
             return f"<pre>{'|'.join(self.texts)}</pre>"
 
-    view = Component("view", "written", lambda samples, cond, captions=None: Lines(samples), summary="texts")
+    view = Component("view", "written", lambda samples, cond, captions=None: Writing(samples), summary="texts")
     with registry.register(view, name="lines"):
         save_grid(Samples(torch.tensor([[97], [98]]), None, Space((1,), "written", Bytes())), tmp_path / "step-000001")
     assert (tmp_path / "step-000001.html").read_text() == "<pre>a|b</pre>"

@@ -1,6 +1,7 @@
 """The Frechet distance of two sets of features, and the whitening of features: what every modality measures with.
 
-Letters: N count, D features. Report the counts beside every distance: it falls as they grow, even at equal laws.
+Letters: N count, D features. Report the counts beside every distance: it falls as they grow, for equal
+distributions too.
 """
 
 import torch

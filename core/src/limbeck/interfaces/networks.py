@@ -112,5 +112,5 @@ class Predictor(Teacher, Generator):
 
 def unwrap(module: Network) -> Network:
     """The module inside a DistributedDataParallel wrapper (its attributes: process, space), or the module itself, which
-    may be spread over processes: use `limbeck.networks.sharding.whole` around calls of methods other than forward."""
+    may be spread over processes: `limbeck.networks.sharding.unsharded` goes around methods other than forward."""
     return module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module

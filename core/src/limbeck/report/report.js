@@ -1,5 +1,5 @@
 "use strict";
-// Curves, film and copy buttons of a Limbeck report. No library, nothing fetched.
+// Curves, timeline and copy buttons of a Limbeck report. No library, nothing fetched.
 (() => {
   const WIDTH = 320, HEIGHT = 170, LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 20;
   const SVG = "http://www.w3.org/2000/svg";
@@ -144,15 +144,15 @@
   const redraw = () => figures.forEach(draw);
   if (logBox) { logBox.addEventListener("change", redraw); smoothBox.addEventListener("input", redraw); }
 
-  for (const film of document.querySelectorAll("[data-film]")) {
-    const frames = [...film.querySelectorAll("[data-frame]")], stage = film.querySelector("[data-stage]");
-    const slider = film.querySelector("input"), play = film.querySelector("[data-play]");
+  for (const timeline of document.querySelectorAll("[data-timeline]")) {
+    const frames = [...timeline.querySelectorAll("[data-frame]")], stage = timeline.querySelector("[data-stage]");
+    const slider = timeline.querySelector("input"), play = timeline.querySelector("[data-play]");
     if (!slider) continue;
     const show = () => {
       frames.forEach((frame, k) => frame.toggleAttribute("aria-current", k === Number(slider.value)));
       const current = frames[slider.value];
       stage.replaceChildren(...[...current.querySelector(".frame").childNodes].map((node) => node.cloneNode(true)));
-      film.querySelector("output").textContent = `step ${current.dataset.frame}`;
+      timeline.querySelector("output").textContent = `step ${current.dataset.frame}`;
     };
     let timer = null;
     const stop = () => { clearInterval(timer); timer = null; play.textContent = "▶ play"; play.setAttribute("aria-label", "play"); };

@@ -9,10 +9,10 @@ from limbeck.interfaces import average
 
 
 def energy_distance(x: Tensor, y: Tensor) -> Tensor:
-    """2 E|x - y| - E|x - x'| - E|y - y'|, Szekely & Rizzo 2013, Eq. 1.1; zero only when both laws are equal.
+    """2 E|x - y| - E|x - x'| - E|y - y'|, Szekely & Rizzo 2013, Eq. 1.1; zero only when both distributions are equal.
 
     Args:
-        x, y: draws of the two laws, (B, M, D), M >= 2; the draws of a row share its condition.
+        x, y: draws of the two distributions, (B, M, D), M >= 2; the draws of a row share its condition.
 
     Returns:
         The unbiased estimate of every row, (B,); it may come out slightly negative.

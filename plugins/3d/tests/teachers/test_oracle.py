@@ -52,8 +52,8 @@ def test_the_oracle_is_a_gaussian_around_the_true_render_of_every_row(process):
     ]
     assert (means[0] - means[1]).abs().max() > 0.5  # another thing, from another side
     for row, mean in enumerate(means):
-        law = GaussianTeacher(oracle.process, mean, 0.4)
-        expected = law(xt[row : row + 1], t[row : row + 1]).x0_hat
+        exact = GaussianTeacher(oracle.process, mean, 0.4)
+        expected = exact(xt[row : row + 1], t[row : row + 1]).x0_hat
         torch.testing.assert_close(found[row : row + 1], expected, rtol=1e-5, atol=1e-5)
 
 

@@ -57,7 +57,7 @@ def frequencies(teacher, x):
     return torch.bincount(rows, minlength=teacher.process.states**teacher.length).double() / len(x)
 
 
-def apart(a, b):
+def total_variation(a, b):
     return 0.5 * float((a - b).abs().sum())
 
 
@@ -73,15 +73,17 @@ def test_samples_have_the_distribution_that_enumeration_gives(process):
     expected = distribution_after(teacher, sampler.grid(process, steps))
     assert float(expected.sum()) == pytest.approx(1)
     # nine outcomes: the expected distance of 40,000 draws from their own distribution is 0.006
-    assert apart(frequencies(teacher, x), expected) < 0.015
-    assert apart(expected, exact_distribution(teacher)) > 0.03  # three steps are not yet the data's distribution
+    assert total_variation(frequencies(teacher, x), expected) < 0.015
+    assert (
+        total_variation(expected, exact_distribution(teacher)) > 0.03
+    )  # three steps are not yet the data's distribution
 
 
 @each_process
 def test_more_steps_come_closer_to_the_data(process):
     teacher = chain(process)
     errors = [
-        apart(distribution_after(teacher, Ancestral().grid(process, n)), exact_distribution(teacher))
+        total_variation(distribution_after(teacher, Ancestral().grid(process, n)), exact_distribution(teacher))
         for n in (1, 4, 16, 64)
     ]
     assert errors[0] > 0.15

@@ -21,12 +21,14 @@ def two_tokens(process: CategoricalProcess | None = None) -> MarkovChainTeacher:
 
 def independent(p: Sequence[float], length: int, process: CategoricalProcess | None = None) -> MarkovChainTeacher:
     """Equal, independent tokens."""
-    law = torch.tensor(p, dtype=torch.float64)
-    return MarkovChainTeacher(process or MaskedProcess(len(p)), law.expand(len(p), -1), law, length=length)
+    probabilities = torch.tensor(p, dtype=torch.float64)
+    return MarkovChainTeacher(
+        process or MaskedProcess(len(p)), probabilities.expand(len(p), -1), probabilities, length=length
+    )
 
 
 class Table(Predictor):
-    """Learned logits for every state of x_t: exact for whatever law, blind to time. (S**L, L, V), float64."""
+    """Learned logits for every state of x_t: exact for any distribution, blind to time. (S**L, L, V), float64."""
 
     def __init__(self, process: CategoricalProcess, length: int, logits: Tensor | None = None):
         super().__init__()

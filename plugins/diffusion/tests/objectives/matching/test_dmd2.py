@@ -1,4 +1,4 @@
-"""DMD2 against closed forms: fixture 1 of the Gaussian oracle suite, who learns, and whole runs on known laws."""
+"""DMD2 against closed forms: fixture 1 of the Gaussian oracle suite, who learns, and whole runs on Gaussians."""
 
 import copy
 import math
@@ -21,7 +21,7 @@ CRITIC = Phase("critic", ("critic",))
 
 
 def gaussian_pair(process, mean, factor, teacher_mean, teacher_std, **options):
-    """DMD2 between 1-D Gaussians, in float64, with a critic that knows the student's law exactly."""
+    """DMD2 between 1-D Gaussians, in float64, with a critic that knows the student's distribution exactly."""
     teacher = GaussianTeacher(process, teacher_mean, teacher_std)
     generator = GaussianGenerator(process, mean, factor)
     objective = ScoreDifference(**options)
@@ -92,7 +92,7 @@ def test_the_teachers_own_law_is_a_fixed_point_for_every_sample(normalise):
 
 
 def test_a_lagging_critic_is_used_as_it_is():
-    # with critic law q' the field is that of q', not of the student: mean gradient alpha^... (D_q' - D_p)
+    # with critic distribution q' the field is that of q', not of the student: mean gradient alpha^... (D_q' - D_p)
     process = RectifiedFlow()
     objective, generator, _ = gaussian_pair(
         process, 0.7, 0.6, -0.4, 1.3, field={"normalise": None}, times={"range": (0.0, 1.0)}

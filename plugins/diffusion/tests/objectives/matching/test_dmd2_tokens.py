@@ -1,4 +1,4 @@
-"""DMD2 on tokens (Di[M]O): the field is the gradient of a divergence, and a toy student reaches the teacher's law."""
+"""DMD2 on tokens (Di[M]O): the field is the gradient of a divergence, and a toy reaches the teacher's distribution."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ CHAIN = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.3, 0.1, 0.6]], dtype=
 
 
 class Table(Predictor):
-    """Logits of every token as a function of the whole state, by look-up: exact for any law of two tokens."""
+    """Logits of every token as a function of the whole state, by look-up: exact for any distribution of two tokens."""
 
     def __init__(self, process, length=2, seed=0, std=0.0):
         super().__init__()
@@ -127,7 +127,7 @@ def test_only_replaced_positions_are_moved_and_only_they_train_the_critic():
 
 
 def test_the_elbo_weighted_critic_is_unbiased_about_the_samples_it_sees():
-    # at the optimum the critic is the posterior of the student's law: cross entropy's gradient vanishes there
+    # at the optimum the critic is the posterior of the student's distribution: cross entropy's gradient vanishes there
     process, teacher, _ = masked()
     difference, critic = TokenDifference(CategoricalOps(process)), Table(process)
     know(critic, teacher)
@@ -197,7 +197,7 @@ TOYS = [
 
 @pytest.mark.parametrize(("process", "steps"), TOYS)
 def test_a_toy_student_reaches_the_law_of_a_two_token_chain(process, steps):
-    # initial law far from stationary, so that the two marginals differ
+    # initial distribution far from stationary, so that the two marginals differ
     initial = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
     teacher = MarkovChainTeacher(process, CHAIN, initial, length=2)
     generator = Table(process)

@@ -172,7 +172,7 @@ def test_vsd_with_one_particle_and_a_perfect_critic_is_sds_for_every_noise():
 
 
 def inverted(process, x, s, steps):
-    """y_s of the discrete inversion on the null law: (y - m) grows by (v^2 + r_j r_{j+1}) / (v^2 + r_j^2) per step."""
+    """y_s of the discrete inversion on the null Gaussian: (y - m) grows by (v^2 + r_j r_{j+1}) / (v^2 + r_j^2) per step."""
     levels = [0.0] + [k / steps * s for k in range(1, steps + 1)]
     y = x
     for below, above in pairwise(levels):
@@ -361,29 +361,29 @@ def test_moving_pictures_and_laws_together_changes_nothing(cls):
 
 
 class Answers(nn.Module):
-    """A network that knows the Gaussian law and answers one kind of prediction, in the frame `Denoiser` asks for."""
+    """A network that knows the Gaussian exactly and returns one kind of prediction, in `Denoiser`'s frame."""
 
-    def __init__(self, law, kind, sigma_data=0.5):
+    def __init__(self, exact, kind, sigma_data=0.5):
         super().__init__()
-        self.law, self.kind, self.sigma_data = law, kind, sigma_data
+        self.exact, self.kind, self.sigma_data = exact, kind, sigma_data
 
     def forward(self, x, time, cond=None):
-        t = time * self.law.process.t_max
-        c = self.law.process.at(t, x)
+        t = time * self.exact.process.t_max
+        c = self.exact.process.at(t, x)
         xt = x * torch.sqrt((c.alpha_t * self.sigma_data) ** 2 + c.sigma_t**2)
-        return {"x0": self.law.x0_hat, "eps": self.law.eps, "v": self.law.v, "velocity": self.law.velocity}[self.kind](
-            xt, t, cond
-        )
+        return {"x0": self.exact.x0_hat, "eps": self.exact.eps, "v": self.exact.v, "velocity": self.exact.velocity}[
+            self.kind
+        ](xt, t, cond)
 
 
 @pytest.mark.parametrize("cls", [SDS, CSD, ISM])
 def test_the_field_does_not_depend_on_what_the_network_predicts(cls):
-    law = teacher_of(VP())
+    oracle = teacher_of(VP())
     x, eps = torch.tensor([0.4, -0.7], dtype=torch.float64), torch.tensor([0.3, 1.2], dtype=torch.float64)
-    exact = fields(cls(**options()), Guided(law, 3.0), x, 0.35, eps)
+    exact = fields(cls(**options()), Guided(oracle, 3.0), x, 0.35, eps)
     assert exact.abs().min() > 1e-3
     for kind in ("x0", "eps", "v", "velocity"):
-        network = Denoiser(Answers(law, kind), VP(), Space(EVENT), prediction=kind, null=1).freeze()
+        network = Denoiser(Answers(oracle, kind), VP(), Space(EVENT), prediction=kind, null=1).freeze()
         found = fields(cls(**options()), Guided(network, 3.0), x, 0.35, eps)
         torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""CoMoSpeech's configuration and its prior mean on a Gaussian law, where everything is known (m, c, mu below)."""
+"""CoMoSpeech's configuration and its prior mean on a Gaussian, where everything is known (m, c, mu below)."""
 
 import math
 from itertools import pairwise
@@ -26,7 +26,7 @@ SIGMA_MIN = EDM().sigma_min
 PHASE = Phase("generator", ("generator",))
 
 
-def law():
+def gaussian():
     return GaussianTeacher(EDM(), mean=M, std=C)
 
 
@@ -39,7 +39,7 @@ def exact(x, t, mu=MU):
 
 def shifted_teacher(x, t):
     """D(x, sigma) of the teacher of zero mean, asked at y = x - sigma mu."""
-    return x0_predictor(law(), None)(without_prior_mean(EDM(), x, t, torch.full_like(x, MU)), t)
+    return x0_predictor(gaussian(), None)(without_prior_mean(EDM(), x, t, torch.full_like(x, MU)), t)
 
 
 def euler(x, t, s):
@@ -89,7 +89,7 @@ def test_a_prior_mean_is_the_zero_mean_problem_at_another_place():
     assert (exact(x, t, mu=0.0) - exact(y, t, mu=0.0)).abs().min() > 0.5  # and without the mean it does not
     # one teacher step in y is the step in x
     s = t - 1.0
-    stepped = STEPS["euler"](x0_predictor(law(), None), process, y, t, s)
+    stepped = STEPS["euler"](x0_predictor(gaussian(), None), process, y, t, s)
     torch.testing.assert_close(with_prior_mean(process, stepped, s, mu), euler(x, t, s))
 
 
@@ -109,7 +109,7 @@ def test_the_denoiser_with_a_prior_mean_asks_its_network_at_x_and_answers_in_y()
 
 def test_the_presets_loss_is_that_of_the_formula():
     # an Euler step to the level below, of 49 steps; the last, to sigma_min, has the state itself as its target
-    teacher = law()
+    teacher = gaussian()
     student = GaussianTeacher(EDM(), mean=0.9, std=0.8).trainable_copy(predicts="flow_map")
     objective = CoMoSpeech()
     objective.setup(student, teacher)

@@ -1,4 +1,4 @@
-"""Consistency distillation and training on laws whose consistency function is known."""
+"""Consistency distillation and training on distributions whose consistency function is known."""
 
 import math
 
@@ -30,7 +30,7 @@ def gaussian(process, mean=0.7, std=0.6, **more):
 
 
 def exact_student(teacher):
-    """Answers f(xt, t) of the teacher's law; its mean and factor can learn."""
+    """Answers f(xt, t) of the teacher's distribution; its mean and factor can learn."""
     return teacher.trainable_copy(predicts="flow_map")
 
 

@@ -161,7 +161,7 @@ def test_uniform_corruption_compares_every_token_and_knows_it_at_zero_only(diver
     _, _, _, s = objective.neighbours.states(Batch(x0=x0), limbeck.rng(1))
     landed = s == 0
     assert loss.count == 1000 and float(loss.terms["residual"]) == pytest.approx(0, abs=1e-12)
-    expected = -law[x0[landed]].sum() / 1000
+    expected = -log_p[x0[landed]].sum() / 1000
     assert float(loss.value.detach()) == pytest.approx(float(expected)) and float(expected) > 0.3
 
 
