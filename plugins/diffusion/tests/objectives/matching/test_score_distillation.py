@@ -172,7 +172,7 @@ def test_vsd_with_one_particle_and_a_perfect_critic_is_sds_for_every_noise():
 
 
 def inverted(process, x, s, steps):
-    """y_s of the discrete inversion on the null Gaussian: (y - m) grows by (v^2 + r_j r_{j+1}) / (v^2 + r_j^2) per step."""
+    """y_s of the discrete inversion on the null Gaussian: y - m grows by (v^2 + r_j r_{j+1}) / (v^2 + r_j^2)."""
     levels = [0.0] + [k / steps * s for k in range(1, steps + 1)]
     y = x
     for below, above in pairwise(levels):
