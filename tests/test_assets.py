@@ -1,4 +1,4 @@
-"""Everything bundled says where it comes from, in one vocabulary."""
+"""Everything bundled states where it comes from, in one vocabulary."""
 
 import json
 from pathlib import Path

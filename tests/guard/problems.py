@@ -156,15 +156,15 @@ class Convolutions(nn.Module):
         self.view = nn.Linear(6, width) if views else None
 
     def forward(self, x: Tensor, time: Tensor, cond: Any = None, *, features: Sequence[int] = ()) -> Any:
-        told = self.time(clock(time, x))
+        embedding = self.time(clock(time, x))
         if isinstance(cond, limbeck.Conditions):
             angle = torch.deg2rad(torch.stack([cond["azimuth"], cond["elevation"], cond["fov"]], 1)).to(x.dtype)
             assert self.view is not None
-            told = told + self.labels(cond["text"]).sum(1)
-            told = told + self.view(torch.cat([angle.cos(), angle.sin()], 1))
+            embedding = embedding + self.labels(cond["text"]).sum(1)
+            embedding = embedding + self.view(torch.cat([angle.cos(), angle.sin()], 1))
         elif cond is not None:
-            told = told + self.labels(cond)
-        first = nn.functional.silu(self.enter(x) + told[:, :, None, None])
+            embedding = embedding + self.labels(cond)
+        first = nn.functional.silu(self.enter(x) + embedding[:, :, None, None])
         second = first + nn.functional.silu(self.between(first))
         out = self.leave(second)
         return (out, tuple((first, second)[k] for k in features)) if features else out

@@ -1,7 +1,7 @@
 """Losses and gradients of the table, as values that two checkouts can compare bit by bit.
 
 A digest is over the little-endian bytes of the tensors, in the order of their names; `unordered` is over the same
-tensors whatever they are called, so that a renamed module is told from a changed gradient.
+tensors whatever they are called, so that a renamed module is distinct from a changed gradient.
 """
 
 import hashlib

@@ -135,7 +135,7 @@ class Pull(Teacher):
 
 
 class Follow(Objective):
-    """The student goes where the teacher says."""
+    """The student follows the teacher's prediction."""
 
     default_source = "tiny_rows"
 

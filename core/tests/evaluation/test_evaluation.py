@@ -326,7 +326,11 @@ def test_a_grid_has_a_column_per_class_when_classes_take_turns():
 
 def test_metrics_that_make_samples_of_their_own_are_told_how_every_row_is_sampled():
     rows = compare(built(metrics={"how": HowSampled(), "moments": Moments()}), GaussianPredictor(), samples=100)
-    told = {row["role"]: (row["metrics"].get("steps_told"), row["metrics"].get("one_call")) for row in rows}
-    assert told["teacher"] == (16, 0) and told["student"] == (1, 1) and told["floor"] == (None, None)
+    found_by_role = {row["role"]: (row["metrics"].get("steps_told"), row["metrics"].get("one_call")) for row in rows}
+    assert (
+        found_by_role["teacher"] == (16, 0)
+        and found_by_role["student"] == (1, 1)
+        and found_by_role["floor"] == (None, None)
+    )
     found = evaluate_student(built(metrics={"how": HowSampled()}), GaussianPredictor(), samples=10, steps=3)
     assert found == {"steps_told": 3, "one_call": 1}

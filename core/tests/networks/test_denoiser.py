@@ -14,7 +14,7 @@ every_process = pytest.mark.parametrize("process", PROCESSES, ids=repr)
 
 
 class Said(nn.Module):
-    """A network that answers what it is told, and notes what it was shown."""
+    """A network that predicts what it was given, and keeps its inputs."""
 
     def __init__(self, answer):
         super().__init__()

@@ -378,7 +378,7 @@ def test_panels_of_the_modality_are_sections_and_one_that_fails_costs_a_line(fol
 # --- runs without noise: scenes and language models ---
 
 
-def told(folder, domain, rows, better):
+def page_of(folder, domain, rows, better):
     (folder / "run.json").write_text(json.dumps({"status": "finished", "domain": domain}))
     (folder / "evaluation.json").write_text(json.dumps({"rows": rows, "better": better, "primary": next(iter(better))}))
     return text_of(folder)
@@ -389,7 +389,7 @@ def test_a_scene_is_told_by_its_views_and_not_by_network_evaluations(folder):
         {**row("teacher", "teacher", 23, 40.0, 1, 1), "metrics": {"iou": None}},
         {**row("student", "student", 0, 1.5, 1, 1), "metrics": {"iou": 0.9}},
     ]
-    page = told(folder, "renders", rows, {"iou": "higher"})
+    page = page_of(folder, "renders", rows, {"iou": "higher"})
     assert "into a student that renders a view in 1.50 ms, with iou 0.900." in page
     assert (
         "milliseconds per view" in page and "times faster" not in page and "network evaluations per sample<" not in page
@@ -403,11 +403,11 @@ def test_two_language_models_are_compared_in_time_and_not_in_evaluations(folder)
         {**row("teacher", "teacher", 64, 90.0, 1, 1), "metrics": {"nll": 3.55, "kl": 0.0}},
         {**row("student", "student", 64, 30.0, 1, 1), "metrics": {"nll": 3.9, "kl": 0.5}},
     ]
-    page = told(folder, "tokens", rows, {"nll": "lower", "kl": "lower"})
+    page = page_of(folder, "tokens", rows, {"nll": "lower", "kl": "lower"})
     assert "into a student that is 3.0 times faster, with nll 3.90 against the teacher&#39;s 3.55." in page
     assert "the same seed and beginning in every place" in page and "of the gap closed" not in page
     assert "limbeck sample runs/toy_dmd2 --prompt &#34;...&#34;" in page
-    slower = told(folder, "tokens", [{**rows[0], "ms_per_sample": 20.0}, rows[1]], {"nll": "lower"})
+    slower = page_of(folder, "tokens", [{**rows[0], "ms_per_sample": 20.0}, rows[1]], {"nll": "lower"})
     assert "into a student, with nll 3.90" in slower
 
 

@@ -274,7 +274,7 @@ def test_a_run_that_fails_costs_its_row_and_not_the_others(tmp_path):
     found = comparison.compare(["refuses", "breaks", "regress"], ["points"], out="out")
     assert [cell.status for cell in found.cells] == ["failed", "failed", "finished"]
     assert found.cells[0].reason == "this objective wants another network"  # an answer to the recipe, in plain words
-    assert found.cells[1].reason == "ZeroDivisionError: nothing to divide by"  # a fault: its kind is told
+    assert found.cells[1].reason == "ZeroDivisionError: nothing to divide by"  # a fault: its kind is named
     assert [cell.objective for cell in found.failed] == ["refuses", "breaks"]
 
 
@@ -305,7 +305,7 @@ def test_several_processes_are_refused(monkeypatch):
         comparison.compare(["regress"], ["points"])
 
 
-# --- what is told ----------------------------------------------------------------------------------------------------
+# --- what is shown ---------------------------------------------------------------------------------------------------
 
 
 def test_a_row_holds_the_primary_metric_and_the_cost_of_its_run(tmp_path):

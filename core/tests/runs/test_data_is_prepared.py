@@ -1,4 +1,4 @@
-"""Data is told which teacher reads it, once, when a recipe is built."""
+"""Data is prepared for the teacher that reads it, once, when a recipe is built."""
 
 import engine_problem as problem
 

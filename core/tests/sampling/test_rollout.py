@@ -99,7 +99,7 @@ def test_splitting_the_batch_changes_nothing(transition, exit):
 
 @pytest.mark.parametrize("process", [RectifiedFlow(), VP(), EDM(), TrigFlow(0.5)], ids=repr)
 def test_renoising_uses_the_noise_level_of_the_next_call(process):
-    # a generator that always says x0: the state of call k + 1 is alpha x0 + sigma eps_k
+    # a generator that always predicts x0: the state of call k + 1 is alpha x0 + sigma eps_k
     x0 = torch.tensor([1.5, -0.5], dtype=torch.float64)
     generator = GaussianGenerator(process, x0, torch.zeros(2))
     seen = []

@@ -12,7 +12,7 @@ from limbeck.plugins.registry import create
 from limbeck.randomness import Rng
 from limbeck_audio.signal.mel import CLIP, RATE, MelCodec
 
-HERTZ = torch.tensor([250.0, 2000.0])  # which of them, the noise decides: nothing is told to the network
+HERTZ = torch.tensor([250.0, 2000.0])  # which of them, the noise decides: the network is not given it
 NO_WORD = 10
 
 

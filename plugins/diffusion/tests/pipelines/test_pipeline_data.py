@@ -166,7 +166,7 @@ def folder(tmp_path_factory):
     return Path(tiny.saved("sd15", tmp_path_factory.mktemp("base")))
 
 
-def told(folder, cache, **options):
+def prepared(folder, cache, **options):
     teacher = diffusers_teacher(model=str(folder))
     data = Prompts(cache=str(cache), **options)
     data.prepare(teacher)
@@ -174,13 +174,13 @@ def told(folder, cache, **options):
 
 
 def test_prompts_are_encoded_once_and_then_read_without_the_text_encoders(folder, tmp_path):
-    data, teacher = told(folder, tmp_path, prompts=("a fox", "b"))
+    data, teacher = prepared(folder, tmp_path, prompts=("a fox", "b"))
     assert data.files.made == 3  # both, and no prompt
     cond = data.batch(torch.tensor([1, 0, 1])).cond
     assert isinstance(cond, Conditions) and cond == teacher.encode(["b", "a fox", "b"])
     assert data.space == teacher.space and len(data) == 2
 
-    again, teacher = told(folder, tmp_path, prompts=("b", "a fox"))
+    again, teacher = prepared(folder, tmp_path, prompts=("b", "a fox"))
     assert again.files.made == 0 and teacher.prompts._pipeline is None
     assert again.batch(torch.tensor([0])).cond == data.batch(torch.tensor([1])).cond
     assert torch.equal(teacher.null(cond)["prompt"], teacher.encode(["", "", ""])["prompt"])
@@ -189,24 +189,24 @@ def test_prompts_are_encoded_once_and_then_read_without_the_text_encoders(folder
 
 def test_a_new_prompt_or_another_encoder_makes_new_entries(folder, tmp_path):
     cache = tmp_path / "cache"
-    data, _ = told(folder, cache, prompts=("a fox",))
-    more, _ = told(folder, cache, prompts=("a fox", "a fox "), text_encoder="unload")
+    data, _ = prepared(folder, cache, prompts=("a fox",))
+    more, _ = prepared(folder, cache, prompts=("a fox", "a fox "), text_encoder="unload")
     assert more.files.made == 1 and more.encoded.encoder._pipeline is None
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     tiny.clip_text().save_pretrained(other / "text_encoder")
-    changed, _ = told(other, cache, prompts=("a fox",))
+    changed, _ = prepared(other, cache, prompts=("a fox",))
     assert changed.files.made == 2
     row = torch.tensor([0])
     assert not torch.equal(changed.batch(row).cond["prompt"], data.batch(row).cond["prompt"])
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved)  # the same pipeline elsewhere is the same
-    same, _ = told(moved, cache, prompts=("a fox",))
+    same, _ = prepared(moved, cache, prompts=("a fox",))
     assert same.files.made == 0
 
 
 def test_an_entry_that_is_damaged_meanwhile_is_encoded_again(folder, tmp_path):
-    data, _ = told(folder, tmp_path, prompts=("a fox",), text_encoder="unload")
+    data, _ = prepared(folder, tmp_path, prompts=("a fox",), text_encoder="unload")
     before = data.batch(torch.tensor([0])).cond
     for path in tmp_path.rglob("*.safetensors"):
         path.write_bytes(b"torn")
@@ -218,7 +218,7 @@ def test_an_entry_that_is_damaged_meanwhile_is_encoded_again(folder, tmp_path):
 def test_negative_prompts_stand_in_for_no_prompt_row_by_row(folder, tmp_path):
     file = tmp_path / "p.jsonl"
     file.write_text('{"caption": "a fox", "negative": "b"}\n{"caption": "c"}\n')
-    data, teacher = told(folder, tmp_path / "cache", file=str(file))
+    data, teacher = prepared(folder, tmp_path / "cache", file=str(file))
     cond = data.batch(torch.tensor([0, 1])).cond
     assert set(cond) == {"prompt", "negative_prompt"}
     assert torch.equal(teacher.null(cond)["prompt"], teacher.encode(["b", ""])["prompt"])
@@ -228,7 +228,7 @@ def test_negative_prompts_stand_in_for_no_prompt_row_by_row(folder, tmp_path):
 
 def test_splits_follow_from_the_content_of_the_rows(folder, tmp_path):
     prompts = tuple(f"{a}{b}" for a in "abcdefgh" for b in "abcde")
-    data, _ = told(folder, tmp_path, prompts=prompts, held_out=0.25)
+    data, _ = prepared(folder, tmp_path, prompts=prompts, held_out=0.25)
     out = data.split("held_out")
     rows = {row.caption for row in data.rows}, {row.caption for row in out.rows}
     assert not rows[0] & rows[1] and rows[0] | rows[1] == set(prompts) and 4 <= len(out) <= 16
@@ -246,7 +246,7 @@ def test_classes_are_for_teachers_of_classes_and_captions_for_those_that_read(fo
     data.prepare(dit)
     assert data.batch(torch.tensor([1, 0])).cond.tolist() == [999, 3]
     with pytest.raises(LimbeckError, match=r"row 1 has a class \(3\) and no caption"):
-        told(folder, tmp_path, file=str(file))
+        prepared(folder, tmp_path, file=str(file))
     file.write_text('{"class": 1000}')
     with pytest.raises(LimbeckError, match="class 1000; this DiT has classes 0 to 999"):
         Prompts(file=str(file)).prepare(dit)

@@ -73,8 +73,8 @@ def test_two_families_leave_and_sample_alike_in_a_fresh_process(tmp_path, monkey
     assert json.loads((whole / "model_index.json").read_text())["scheduler"] == ["diffusers", "LCMScheduler"]
     call = {"num_inference_steps": 2, "guidance_scale": 1.0, "height": 16, "width": 16}
     assert json.loads((whole / "call.json").read_text()) == call == json.loads((adapters / "call.json").read_text())
-    told = json.loads((tmp_path / "flux-consistency-lora-lora" / "call.json").read_text())
-    assert told["guidance_scale"] == 3.5 and told["max_sequence_length"] == 8
+    call = json.loads((tmp_path / "flux-consistency-lora-lora" / "call.json").read_text())
+    assert call["guidance_scale"] == 3.5 and call["max_sequence_length"] == 8
     (weights,) = adapters.glob("*.safetensors")
     assert weights.name == "pytorch_lora_weights.safetensors"
     assert all(name.startswith("unet.") and ".lora_" in name for name in load_file(weights))

@@ -32,7 +32,7 @@ def cosine():
 
 
 class Toy(Predictor):
-    """A network that is told the time: out = 0.3 x + 0.2 sin(2 time) - 0.1, as the schedule's prediction."""
+    """A network of the time: out = 0.3 x + 0.2 sin(2 time) - 0.1, as the schedule's prediction."""
 
     space = Space((3, 4))
 

@@ -286,7 +286,7 @@ def test_the_table_of_a_chain_is_met_at_its_timesteps():
     t = schedule.time(k.double())
     torch.testing.assert_close(schedule.timestep(t), k.double())
     torch.testing.assert_close(process.coefficients(t).alpha_t.square(), scheduler.alphas_cumprod.double())
-    # float32 keeps whole timesteps to 1e-4: what the network's sines are told
+    # float32 keeps whole timesteps to 1e-4: what the network's sines take
     assert (schedule.timestep(schedule.time(k.float())) - k).abs().max() < 1e-4
     # the grid of four uniform steps is diffusers' trailing one
     scheduler = DDIMScheduler(timestep_spacing="trailing")

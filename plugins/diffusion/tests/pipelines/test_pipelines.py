@@ -219,7 +219,7 @@ def test_a_u_net_that_takes_guidance_as_an_input_is_told_it(tmp_path):
 
 @pytest.mark.parametrize(("name", "scheduler"), [("wan", "UniPC"), ("sana", "DPMSolver"), ("sd15", "PNDM")])
 def test_solvers_of_higher_order_are_heard_at_their_own_timesteps(tiny_folder, name, scheduler):
-    """They round flow timesteps to whole numbers and not their sigmas: what the network says there is compared."""
+    """They round flow timesteps to whole numbers and not their sigmas: the network's predictions there are compared."""
     import diffusers
 
     place = tiny_folder(name)

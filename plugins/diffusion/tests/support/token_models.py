@@ -38,7 +38,7 @@ class Table(Predictor):
 
     @classmethod
     def of(cls, teacher: MarkovChainTeacher, t: float = 0.5) -> "Table":
-        """What an exact teacher says at time t of every state. (A masked process: at any time.)"""
+        """What an exact teacher predicts at time t of every state. (A masked process: at any time.)"""
         states = all_states(teacher.process, teacher.length)
         p = teacher.posterior(states, torch.full((len(states),), t, dtype=torch.float64))
         return cls(teacher.process, teacher.length, p.clamp_min(1e-300).log())

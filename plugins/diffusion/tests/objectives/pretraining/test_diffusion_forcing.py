@@ -37,7 +37,7 @@ def test_the_exact_predictor_at_arbitrary_levels_is_the_conditional_mean(process
         normal = torch.linalg.inv(sigma) + alpha @ noise @ alpha
         expected = 0.3 + torch.linalg.solve(normal, alpha @ noise @ (x[row] - 0.3 * c.alpha_t[row][:, None]))
         torch.testing.assert_close(got[row].detach(), expected, rtol=1e-9, atol=1e-10)
-    # and one time for all frames is what the Gaussian teacher says
+    # and one time for all frames is what the Gaussian teacher predicts
     teacher = GaussianTeacher(
         process, torch.full((frames, 1), 0.3, dtype=torch.float64), covariance=sigma, space=Space((frames, 1))
     )

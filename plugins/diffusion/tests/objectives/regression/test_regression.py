@@ -59,16 +59,16 @@ def test_made_pairs_are_the_solvers_and_close_in_on_the_flow_map(process):
 
 
 def test_making_pairs_reports_progress():
-    told = []
+    reported = []
     make_pairs(
         GaussianTeacher(VP(), mean=0.0, std=1.0),
         Heun(),
         20,
         steps=1,
         chunk=8,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )
-    assert told == [(8, 20), (16, 20), (20, 20)]
+    assert reported == [(8, 20), (16, 20), (20, 20)]
 
 
 def test_batch_weights_average():
