@@ -193,7 +193,7 @@ def test_errors_of_the_hub_come_with_a_hint(hub, monkeypatch, error, hint):
         raise kind("something long\nand more")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
-    with pytest.raises(LimbeckError, match=f"'acme/tiny' .* from the hub: something long. .*{hint}"):
+    with pytest.raises(LimbeckError, match=f"'acme/tiny' .* from the hub: {error}: something long. .*{hint}"):
         diffusers_teacher(model="acme/tiny")
 
 
