@@ -358,7 +358,7 @@ def a_restored_objective_goes_on_as_before(case: Case) -> None:
 
 
 @check_for("objective")
-def how_to_sample_is_said(case: Case) -> None:
+def how_to_sample_is_stated(case: Case) -> None:
     """sampling() names a sampler and its steps: the recipe's default."""
     sampling = case.make().sampling()
     assert isinstance(sampling.get("use"), str), (
