@@ -112,6 +112,15 @@ def test_an_option_without_its_block_gets_the_name_of_its_block(given, hint):
     assert error.path == f"objective.{given}" and hint in str(error)
 
 
+def test_several_options_without_their_blocks_are_one_line():
+    assert str(refused(critic_updates=1, mean=0.5)).splitlines() == [
+        "my.yaml  objective.critic_updates: options of objective 'nested' stand in blocks. "
+        "Write critic.updates for critic_updates, times.mean for mean"
+    ]
+    assert str(refused(critic_updates=1, gan=0.5)).endswith("Write critic.updates for critic_updates; there is no gan")
+    assert len(str(refused(gan=1, other=2)).splitlines()) == 2
+
+
 def test_every_wrong_option_is_listed_with_its_path():
     text = str(refused(critic={"updates": 0}, terms=[{"weight": -1}]))
     assert text.splitlines() == [

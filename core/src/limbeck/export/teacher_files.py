@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from limbeck.errors import CheckpointError
+from limbeck.errors import CheckpointError, OptionError
 from limbeck.files import write_whole
 from limbeck.options import ProcessName
 
@@ -63,6 +63,8 @@ def write(path: str | Path, state: Mapping[str, Tensor], **described: Any) -> No
 
 def read(path: str | Path, dtype: torch.dtype = torch.float32) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors (floating ones as `dtype`) and the decoded header. A torn or altered file is refused."""
+    if not Path(path).is_file():
+        raise CheckpointError(f"no file at {path}. Give a .safetensors file, or PACKAGE:PATH of an installed package")
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = dict(file.metadata() or {})
@@ -151,7 +153,13 @@ def load(path: str | Path, generator: str | Callable[..., Any] | None = None, **
     if isinstance(build, str):
         from limbeck.plugins.registry import create
 
-        network = create("generator", build, **config)
+        try:
+            network = create("generator", build, **config)
+        except OptionError as error:
+            raise CheckpointError(
+                f"{path} holds a network that generator {build!r} cannot build: {error}. Name the generator it was "
+                "trained with: teacher.generator=PLUGIN/NAME"
+            ) from error
     else:
         network = build(**config)
     network.load_state_dict(state)

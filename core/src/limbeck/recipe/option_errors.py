@@ -151,6 +151,7 @@ def explain(
     """
     origin_at = where or (lambda path: Origin(owner))
     problems: dict[YamlPath, list[str]] = {}
+    unknown: dict[YamlPath, str] = {}  # and where an option of that name stands in a block; empty: nowhere
     for item in error.errors(include_url=False):
         absent = item["type"] == "missing"
         path, inside = _follow(item["loc"], model, data, absent)
@@ -160,11 +161,21 @@ def explain(
         allowed = [*_allowed_at(inside), *(also if top else ())]
         in_blocks = _in_blocks(str(path[-1]), inside) if item["type"] == "extra_forbidden" else []
         message = _message(item, allowed, owner if top else "", in_blocks)
+        if item["type"] == "extra_forbidden" and top:
+            unknown[path] = " or ".join(in_blocks) if len(in_blocks) <= 3 else ""
         if item["type"] == _NO_MEMBER:
             path = (*path, item["ctx"]["discriminator"].strip("'"))
         found = problems.setdefault(path, [])
         if message not in found:
             found.append(message)
+    if len(unknown) > 1 and any(unknown.values()):  # options of another form: one line for all of them
+        first, *others = unknown
+        moved = ", ".join(f"{new} for {path[-1]}" for path, new in unknown.items() if new)
+        gone = ", ".join(str(path[-1]) for path, new in unknown.items() if not new)
+        message = f"options of {owner or 'this block'} stand in blocks. Write {moved}"
+        problems[first] = [message + (f"; there is no {gone}" if gone else "")]
+        for path in others:
+            del problems[path]
     texts = []
     for path, found in problems.items():
         shorter = [found[0], *(s.partition("; should be ")[2] or s for s in found[1:])]

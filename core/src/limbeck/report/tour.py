@@ -62,10 +62,10 @@ def _stop(tour: Any, cell: Any) -> dict[str, Any]:
     if not (cell.folder / "recipe.yaml").is_file():
         return found
     record = read(cell.folder)
-    kept = tour._sections.get(cell.folder)
+    kept = tour.sections.get(cell.folder)
     shown = panel_sections(cell.run, record) if kept is None else kept
     if cell.status == "finished":
-        tour._sections[cell.folder] = shown
+        tour.sections[cell.folder] = shown
     pictures, rest = side_by_side(record)
     return found | {
         "sentence": sentence(record), "line": status_line(record), "tiles": tiles(record), "panels": shown,

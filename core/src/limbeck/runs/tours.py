@@ -63,7 +63,7 @@ def plan(
 class Tour(Cells):
     """What a tour leaves: its runs, and one page."""
 
-    _sections: dict[Path, Any] = field(default_factory=dict, repr=False)  # of finished runs: made once
+    sections: dict[Path, Any] = field(default_factory=dict, repr=False)  # of finished runs: made once
 
     @property
     def page(self) -> Path:
