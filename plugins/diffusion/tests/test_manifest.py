@@ -84,3 +84,16 @@ def test_the_manifest_and_the_options_import_no_torch():
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert LIMBECK_API == 1
+
+
+def test_the_card_lists_the_options_of_every_kind_of_a_block():
+    from limbeck.catalogue.cards import options_table
+    from limbeck.plugins.registry import registry
+
+    rows = {row["name"]: row for row in options_table(registry.options_model("objective", "diffusion/dmd2"))}
+    assert rows["rollout.kind"]["type"] == "few_step | chunked" and rows["rollout.kind"]["default"] == "few_step"
+    assert rows["rollout.window"]["description"].startswith("kind chunked: ")
+    assert not rows["rollout.random_tokens"]["description"].startswith("kind ")
+    streamed = {row["name"]: row for row in options_table(registry.options_model("objective", "self_forcing"))}
+    assert streamed["rollout.random_tokens"]["description"].startswith("kind few_step: ")
+    assert streamed.keys() == rows.keys() and streamed["rollout.steps"]["default"] == "4"

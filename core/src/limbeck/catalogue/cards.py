@@ -27,8 +27,9 @@ def type_name(annotation: Any) -> str:
 
 
 def options_table(model: Any, block: Any = None, path: str = "") -> list[dict[str, str]]:
-    """name, type, default and description of every option of a pydantic model; those of a block by their full path.
-    `block` holds the defaults of a model that is a block."""
+    """name, type, default and description of every option of a pydantic model; those of a block by their full path,
+    and of a block of several kinds what the other kinds have besides. `block` holds the defaults of a model that is a
+    block."""
     from limbeck.options import Options, kinds_of
 
     rows = []
@@ -39,10 +40,18 @@ def options_table(model: Any, block: Any = None, path: str = "") -> list[dict[st
             default = "required" if field.is_required() else field.get_default(call_default_factory=True)
         if isinstance(default, Options):
             inside = options_table(type(default), default, f"{path}{name}.")
-            kinds = [kind for member in get_args(field.annotation) for kind in kinds_of(member)]
+            members = {kind: member for member in get_args(field.annotation) for kind in kinds_of(member)}
+            for kind, member in members.items():
+                listed = {row["name"] for row in inside}
+                more = options_table(member, None, f"{path}{name}.") if not isinstance(default, member) else []
+                inside += [
+                    row | {"description": f"kind {kind}: {row['description']}"}
+                    for row in more
+                    if row["name"] not in listed
+                ]
             for row in inside:
-                if kinds and row["name"] == f"{path}{name}.kind":
-                    row["type"] = " | ".join(kinds)
+                if members and row["name"] == f"{path}{name}.kind":
+                    row["type"] = " | ".join(members)
             rows += inside
             continue
         rows.append(
