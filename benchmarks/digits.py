@@ -27,7 +27,7 @@ OBJECTIVES: dict[str, tuple[str, int, tuple[int, ...], tuple[str, ...]]] = {
     "consistency": ("digits_consistency", PASSES // 6, (1, 2, 4), ()),
     "dmd2 with discriminator": ("digits_dmd2_gan", PASSES // 28, (1,), ()),
     "dmd2, 4 steps, exit last": ("digits_dmd2_4step", PASSES // 22, (1, 4), ()),
-    "dmd2, 4 steps, exit random": ("digits_dmd2_4step", int(PASSES / 17.5), (1, 4), ("objective.exit=random",)),
+    "dmd2, 4 steps, exit random": ("digits_dmd2_4step", int(PASSES / 17.5), (1, 4), ("objective.rollout.exit=random",)),
     "ode_pairs": ("digits_ode_pairs", (PASSES - 4096 * 35 // 128) // 3, (1,), ()),
     "dmd2": ("digits_dmd2", 800, (1,), ()),
 }

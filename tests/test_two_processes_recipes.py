@@ -109,7 +109,7 @@ SLOW = {
     "sound": ("spoken_digits_dmd2", [*SGD, "train.batch_size=4", "train.steps=2", "train.phases.critic.lr=0.05"]),
     "clips": (
         "moving_digits_self_forcing",
-        [*SGD, "train.batch_size=2", "train.steps=2", "train.phases.critic.lr=0.05", "objective.frames=12"],
+        [*SGD, "train.batch_size=2", "train.steps=2", "train.phases.critic.lr=0.05", "objective.rollout.frames=12"],
     ),
     "adapters of two roles on one base": (on_one_base, [*SGD, "train.lr=2.0", "train.phases.critic.lr=2.0"]),
 }  # fmt: skip
