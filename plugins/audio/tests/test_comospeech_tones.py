@@ -38,7 +38,7 @@ def train(objective, student, steps, lr, teacher=None):
     return student
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_evaluation_of_the_student_answers_the_teachers_ode_on_tones():
     # a teacher of two tones: the bundled network, which can denoise, after 200 steps on nothing else
     flow = train(

@@ -75,7 +75,7 @@ def test_a_pretraining_run_becomes_a_teacher_file_that_loads(tmp_path):
     assert made.network.encoder[0][0][0].dropout == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rerunning_the_teachers_recipe_lands_within_a_tenth_of_its_stated_distance(tmp_path):
     stated = next(row for row in teacher().provenance["evaluation"] if row["name"] != "real data, held out")
     run = limbeck.pretrain("digits_teacher", out=tmp_path / "run", progress=False)
