@@ -58,7 +58,7 @@ def rows_of(rng: Rng, size: int, count: int, shuffle: bool = True) -> Tensor:
     return rows_at(position, size, count, seed=rng.seed, phase=rng.phase, repeat=rng.repeat, shuffle=shuffle)
 
 
-class _Partnered(Source):
+class PartneredSource(Source):
     """A source with its options and partners."""
 
     name: ClassVar[str]
@@ -86,7 +86,7 @@ class _Partnered(Source):
         return conditions.to(cond, rng.device)
 
 
-class DataSource(_Partnered):
+class DataSource(PartneredSource):
     """Real examples, epoch by epoch."""
 
     name, requires = "data", ("data",)
@@ -97,7 +97,7 @@ class DataSource(_Partnered):
         return data.batch(rows_of(rng, size, len(data), self.options.shuffle)).to(rng.device)
 
 
-class PriorSource(_Partnered):
+class PriorSource(PartneredSource):
     """Prior noise and conditions of the data; no real sample is looked at. Draws: conditions, noise."""
 
     name, requires = "prior", ("teacher", "generator")
@@ -111,7 +111,7 @@ class PriorSource(_Partnered):
         return Batch(noise=noise, cond=self.conditions(size, rng))
 
 
-class TrajectorySource(_Partnered):
+class TrajectorySource(PartneredSource):
     """States of teacher trajectories: every row walks from noise and stops at a random one of the sampler's nodes.
 
     Fills xt, t, noise, cond. Costs the teacher's walk up to the latest node drawn. Draws: conditions, noise, node.
@@ -149,7 +149,7 @@ def _states_sampler(name: str) -> Any:
     return sampler
 
 
-class PairsSource(_Partnered):
+class PairsSource(PartneredSource):
     """Pairs (noise, teacher sample), made at the first batch and kept in memory; then epoch by epoch like real data.
 
     The i-th pair is a function of (seed, i, chunk): every process and every resumed run makes the same ones.
@@ -188,7 +188,7 @@ class PairsSource(_Partnered):
         return Batch(x0=pairs.x0[rows], noise=pairs.noise[rows], cond=conditions.rows(pairs.cond, rows))
 
 
-class StudentSource(_Partnered):
+class StudentSource(PartneredSource):
     """Samples of the current student (detached) as x0. Draws: conditions, noise, renoise/k."""
 
     name, requires = "student", ("generator",)

@@ -4,34 +4,24 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from limbeck.interfaces import Batch, Data, Generator, Objective, Source, Teacher
-from limbeck.options import Options
+from limbeck.interfaces import Batch
 from limbeck.randomness import Rng
-from limbeck_diffusion.sources.sources import rows_of
+from limbeck_diffusion.sources.sources import PartneredSource, rows_of
 from limbeck_text.sources.completions import at_most, complete, prompts_of
 
 
-class CompletionSource(Source):
+class CompletionSource(PartneredSource):
     """Rows of the data whose beginnings the partner `writer` completes. Everything drawn is a function of the `Rng`."""
 
-    name: ClassVar[str]
     writer: ClassVar[str]  # "generator" or "teacher"
-    Options: ClassVar[type[Options]]
+    requires = ("data",)
 
-    def __init__(
-        self,
-        *,
-        data: Data | None = None,
-        teacher: Teacher | None = None,
-        generator: Generator | None = None,
-        objective: Objective | None = None,
-        **options: Any,
-    ):
-        self.options: Any = self.Options(**options)
-        self.data, self.teacher, self.generator, self.objective = data, teacher, generator, objective
-        for partner in ("data", self.writer):
-            if getattr(self, partner) is None:
-                raise ValueError(f"source {self.name!r} needs {partner}, and was given none: add a `{partner}:` block")
+    def __init__(self, **given: Any):
+        super().__init__(**given)
+        if getattr(self, self.writer) is None:
+            raise ValueError(
+                f"source {self.name!r} needs {self.writer}, and the recipe gives none: add a `{self.writer}:` block"
+            )
 
     def rows(self, size: int, rng: Rng) -> Batch:
         """Rows of the data, epoch by epoch."""
